@@ -1,0 +1,377 @@
+"""Expected tensors against stored ones, template by template.
+
+Joined over what real files do: quantised weights stand in for dense ones, experts come one by one or in a block,
+older releases carry other prefixes, and files hold buffers that no loader asks for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import product
+from operator import itemgetter
+from typing import NamedTuple, Protocol
+
+from ckptdoctor.checkpoint.blueprint import Entry, Expected, Fused, starred
+
+Index = tuple[str, ...]
+
+_DENSE = frozenset({"F64", "F32", "F16", "BF16"})
+
+# Leaves that stand for, or belong to, the `weight` of the same module (facts: bitsandbytes, GPTQ, AWQ,
+# compressed-tensors, block FP8, HQQ, torchao, quanto, MLX, AQLM, HIGGS, VPTQ and EETQ writers).
+_FOR_WEIGHT = frozenset(
+    "qweight qzeros scales g_idx SCB CB weight_format W_q zero scale biases qbiases codes codebooks tables tables2"
+    " centroids indices perm weights nbits group_size shape axis packing channel_wise view_as_float"
+    " unpack_view_dtype compute_dtype quant_zero quant_scale offload_meta encoded_state_dict stores_quant_config"
+    " q_scale k_scale v_scale kv_scale activation_scale activation_scale_inv".split()
+)
+_FOR_WEIGHT_STARTS = ("weight.", "weight_", "_weight_", "input_", "output_", "res_", "outlier_", "quant_state")
+
+# Endings that turn a lone parameter (an expert block) into one part of its quantised form.
+_PART_ENDINGS = ("_blocks", "_scales", "_scale_inv", "_global_scale", "_zero_point", "_packed", "_scale", "_shape")
+
+# Buffers that are recomputed and that every loader drops without a word.
+_BUFFERS = ("rotary_emb.inv_freq", "rotary_pos_emb.inv_freq", "position_ids", "masked_bias", "attn.bias")
+
+
+class Leafed(Protocol):
+    """A tensor of a module."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def dtype(self) -> str: ...
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+
+class Signed(Protocol):
+    """Modules of one name template that hold the same leaves."""
+
+    @property
+    def template(self) -> str: ...
+    @property
+    def leaves(self) -> Sequence[Leafed]: ...
+    @property
+    def modules(self) -> Sequence[str]: ...
+
+
+class Missing(NamedTuple):
+    """Expected tensors of one template that are not stored."""
+
+    template: str
+    indices: tuple[Index, ...]
+    """One tuple of indices per tensor, the empty tuple where the template has no `*`."""
+    kind: str
+
+    @property
+    def names(self) -> Iterator[str]:
+        """Full tensor names."""
+        return (_named(self.template, index) for index in self.indices)
+
+
+class Mismatch(NamedTuple):
+    """Dense tensors whose shape contradicts config.json."""
+
+    template: str
+    name: str
+    """The first such tensor."""
+    total: int
+    got: tuple[int, ...]
+    expected: tuple[int, ...]
+    formula: str
+
+
+class Unexpected(NamedTuple):
+    """Stored tensors that the architecture does not ask for."""
+
+    template: str
+    total: int
+
+
+class Comparison(NamedTuple):
+    """How the tensors of a checkpoint relate to what its configuration calls for."""
+
+    missing: tuple[Missing, ...]
+    unclear: tuple[Missing, ...]
+    """Experts that are absent under every known name, beside names that this rulebook does not know."""
+    unexpected: tuple[Unexpected, ...]
+    mismatched: tuple[Mismatch, ...]
+    expected: int
+    found: int
+    bare: bool
+    """The names lack the prefix of the base model (`layers.0…` instead of `model.layers.0…`)."""
+
+    @property
+    def matched(self) -> float:
+        """The fraction of expected tensors that are stored."""
+        return self.found / self.expected if self.expected else 1.0
+
+
+class _Use(NamedTuple):
+    """Stored tensors (one leaf of one signature) put to one expected template."""
+
+    indices: frozenset[Index]
+    leaf: Leafed
+    dense: bool
+    """The leaf is the tensor itself, in a floating type and without quantisation companions."""
+
+
+def compare(expected: Expected, stored: Iterable[Signed]) -> Comparison:
+    """Set stored modules against expected templates; cost grows with the names only where they are listed."""
+    return _Comparer(expected).run(stored)
+
+
+class _Comparer:
+    def __init__(self, expected: Expected) -> None:
+        self._expected = expected
+        self._known = expected.entries.keys() | expected.fused.keys()
+        self._uses: dict[str, list[_Use]] = {}
+        self._unexpected: dict[str, int] = {}
+        self._products: dict[tuple[tuple[int, ...], ...], frozenset[Index]] = {}
+        self._bare = False
+
+    def run(self, stored: Iterable[Signed]) -> Comparison:
+        for signature in stored:
+            self._place(signature)
+        mismatched: list[Mismatch] = []
+        missing: list[Missing] = []
+        total = found = 0
+        for entry, absent in self._audit(mismatched):
+            total += entry.total
+            found += entry.total - len(absent)
+            if absent:
+                missing.append(Missing(entry.template, tuple(sorted(absent, key=_numerically)), entry.kind))
+        unclear = [row for row in missing if row.kind == "expert" and self._strangers_beside(row.template)]
+        return Comparison(
+            missing=tuple(row for row in missing if row not in unclear),
+            unclear=tuple(unclear),
+            unexpected=tuple(Unexpected(*pair) for pair in self._unexpected.items()),
+            mismatched=tuple(mismatched),
+            expected=total,
+            found=found,
+            bare=self._bare,
+        )
+
+    def _place(self, signature: Signed) -> None:
+        """File every leaf of a signature under the expected template it serves."""
+        leaves = {leaf.name for leaf in signature.leaves}
+        indices: dict[str, frozenset[Index]] = {}
+        for leaf in signature.leaves:
+            tensor = starred(f"{signature.template}.{leaf.name}" if signature.template else leaf.name)[0]
+            if self._ignored(tensor):
+                continue
+            use = self._resolve(tensor)
+            if use is None:
+                if leaf.name != "bias" or not _companions("weight", leaves):
+                    self._unexpected[tensor] = self._unexpected.get(tensor, 0) + len(signature.modules)
+                continue
+            template, exact = use
+            if template not in indices:
+                indices[template] = self._indices_of(signature, leaf.name)
+            parameter = template.rpartition(".")[2]
+            dense = exact and leaf.dtype in _DENSE and not _companions(parameter, leaves)
+            self._uses.setdefault(template, []).append(_Use(indices[template], leaf, dense))
+
+    def _indices_of(self, signature: Signed, leaf: str) -> frozenset[Index]:
+        tail = starred(leaf)[1]
+        fixed = tuple(map(str, tail))
+        pick = _picker(signature.template)
+        return frozenset(pick(name) + fixed for name in signature.modules)
+
+    def _resolve(self, tensor: str) -> tuple[str, bool] | None:
+        """The expected template that a stored one serves, and whether it is that very tensor."""
+        for candidate in self._spellings(tensor):
+            if candidate in self._known:
+                return candidate, True
+            for whole in _wholes(candidate):
+                if whole in self._known:
+                    return whole, False
+        return None
+
+    def _spellings(self, tensor: str) -> Iterator[str]:
+        yield tensor
+        for there, here in self._expected.renamed:
+            if tensor == there or tensor.startswith(f"{there}."):
+                tensor = here + tensor[len(there) :]
+                yield tensor.lstrip(".")
+                break
+        if prefix := self._expected.prefix:
+            yield f"{prefix}.{tensor}"
+            if tensor.startswith(f"{prefix}."):
+                yield tensor[len(prefix) + 1 :]
+
+    def _ignored(self, tensor: str) -> bool:
+        if any(tensor == name or tensor.endswith(f".{name}") for name in _BUFFERS):
+            return not any(name in self._known for name in self._spellings(tensor))
+        return any(
+            tensor.startswith(pattern[:-2]) if pattern.endswith("**") else tensor == pattern
+            for pattern in self._expected.ignored
+        )
+
+    def _audit(self, mismatched: list[Mismatch]) -> Iterator[tuple[Entry, frozenset[Index]]]:
+        """Yield every expected entry with the indices that are absent; note wrong shapes and surplus indices."""
+        blocks = {t: fused for t, fused in self._expected.fused.items() if t in self._uses}
+        in_blocks = {name for fused in blocks.values() for block in fused for name in block.replaces}
+        whole = in_blocks - self._uses.keys()
+        for fused in blocks.values():
+            self._surplus([block.entry for block in fused])
+            for block in fused:
+                self._shapes(block.entry, mismatched)
+                if not in_blocks - whole:
+                    yield block.entry, self._absent(block.entry)
+        for template, entries in self._expected.entries.items():
+            if template in whole:
+                continue
+            self._surplus(entries)
+            for entry in entries:
+                self._shapes(entry, mismatched)
+                absent = self._absent(entry)
+                if absent and template in in_blocks:
+                    absent = self._uncovered(absent, template, blocks.values())
+                if template in self._expected.optional:
+                    continue
+                if not absent or not self._tied(template):
+                    yield entry, absent
+
+    def _tied(self, template: str) -> bool:
+        """Whether another tensor takes the place of an absent one (of a group all absent, one is missed)."""
+        for group in self._expected.tied:
+            if template in group:
+                stored = [name for name in group if name in self._uses]
+                leader = next(name for name in self._expected.entries if name in group)
+                return bool(stored) or template != leader
+        return False
+
+    def _absent(self, entry: Entry) -> frozenset[Index]:
+        wanted = self._product(entry)
+        for use in self._uses.get(entry.template, ()):
+            if wanted == use.indices:
+                return frozenset()
+            wanted -= use.indices
+        return wanted
+
+    def _uncovered(
+        self, absent: frozenset[Index], template: str, blocks: Iterable[list[Fused]]
+    ) -> frozenset[Index]:
+        held = [block.entry.template for fused in blocks for block in fused if template in block.replaces]
+        present = {index for name in held for use in self._uses[name] for index in use.indices}
+        return frozenset(index for index in absent if index[: len(index) - 1] not in present)
+
+    def _surplus(self, entries: list[Entry]) -> None:
+        """Count stored indices that no entry asks for as unexpected."""
+        template = entries[0].template
+        wanted = frozenset[Index]().union(*(self._product(entry) for entry in entries))
+        extra = {index for use in self._uses.get(template, ()) if use.indices != wanted for index in use.indices - wanted}
+        extra = {index for index in extra if not self._extra_layer(template, index)}
+        if extra:
+            self._unexpected[template] = self._unexpected.get(template, 0) + len(extra)
+
+    def _extra_layer(self, template: str, index: Index) -> bool:
+        return any(
+            template.startswith(f"{at}.") and first <= int(index[at.count("*") - 1]) < stop
+            for at, first, stop in self._expected.extra_layers
+        )
+
+    def _shapes(self, entry: Entry, mismatched: list[Mismatch]) -> None:
+        if entry.shape is None:
+            return
+        for use in self._uses.get(entry.template, ()):
+            if use.dense and tuple(use.leaf.shape) != entry.shape:
+                wrong = use.indices & self._product(entry)
+                if wrong:
+                    name = _named(entry.template, min(wrong, key=_numerically))
+                    got = tuple(use.leaf.shape)
+                    mismatched.append(
+                        Mismatch(entry.template, name, len(wrong), got, entry.shape, entry.formula)
+                    )
+
+    def _product(self, entry: Entry) -> frozenset[Index]:
+        if entry.indices not in self._products:
+            words = [[str(number) for number in choices] for choices in entry.indices]
+            self._products[entry.indices] = frozenset(product(*words))
+        return self._products[entry.indices]
+
+    def _strangers_beside(self, template: str) -> bool:
+        """Whether unknown names live in the same block of experts."""
+        block = template.partition("experts")[0]
+        return any(name.startswith(block) for name in self._unexpected if "expert" in name or "switch" in name)
+
+
+def _companions(parameter: str, leaves: Collection[str]) -> bool:
+    """Whether a module holds parts of a quantised form of `parameter`."""
+    return any(leaf != parameter and parameter in _parameters(leaf) for leaf in leaves)
+
+
+def _parameters(leaf: str) -> Iterator[str]:
+    """The parameters that a leaf may be a part of."""
+    if leaf in _FOR_WEIGHT or leaf.startswith(_FOR_WEIGHT_STARTS):
+        yield "weight"
+    head, dot, _ = leaf.partition(".")
+    if dot:
+        yield head
+    for ending in _PART_ENDINGS:
+        if leaf.endswith(ending):
+            yield leaf[: -len(ending)]
+
+
+def _wholes(tensor: str) -> Iterator[str]:
+    """The templates of which a stored one may be a quantised part."""
+    parts = tensor.split(".")
+    for width in (1, 2, 3):  # `weight_packed`, `weight.absmax`, `weight.quant_state.bitsandbytes__nf4`
+        if len(parts) > width:
+            module = ".".join(parts[:-width])
+            for parameter in _parameters(".".join(parts[-width:])):
+                yield f"{module}.{parameter}"
+
+
+def _picker(template: str) -> Callable[[str], Index]:
+    """A function that reads the indices of a name off its template."""
+    places = [place for place, part in enumerate(template.split(".")) if part == "*"]
+    if not places:
+        return lambda name: ()
+    if len(places) == 1:
+        place = places[0]
+        return lambda name: (name.split(".")[place],)
+    pick = itemgetter(*places)
+    return lambda name: pick(name.split("."))
+
+
+def _named(template: str, index: Index) -> str:
+    numbers = iter(index)
+    return ".".join(next(numbers) if part == "*" else part for part in template.split("."))
+
+
+def _numerically(index: Index) -> tuple[int, ...]:
+    return tuple(int(number) for number in index)
+
+
+class Leaf(NamedTuple):
+    """One tensor of a module, for callers that hold plain names."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+
+
+class Group(NamedTuple):
+    """Modules of one template with the same leaves."""
+
+    template: str
+    leaves: tuple[Leaf, ...]
+    modules: list[str]
+
+
+def grouped(tensors: Mapping[str, tuple[str, tuple[int, ...]]]) -> list[Group]:
+    """Group plain `{name: (dtype, shape)}` by name template and leaf."""
+    modules: dict[str, list[Leaf]] = {}
+    for name, (dtype, shape) in tensors.items():
+        module, inner, rest = name.partition(".weight.")
+        leaf = f"weight.{rest}"
+        if not inner:
+            module, _, leaf = name.rpartition(".")
+        modules.setdefault(module, []).append(Leaf(leaf, dtype, shape))
+    groups: dict[tuple[str, tuple[Leaf, ...]], list[str]] = {}
+    for module, leaves in modules.items():
+        groups.setdefault((starred(module)[0], tuple(sorted(leaves))), []).append(module)
+    return [Group(template, leaves, names) for (template, leaves), names in groups.items()]

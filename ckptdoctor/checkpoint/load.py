@@ -1,0 +1,158 @@
+"""Source → Checkpoint: which files are read, in two batches, and what becomes of those that cannot be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import TypeAlias
+
+from ..model import Location
+from ..sources import pointer
+from ..sources.base import Source, Span, Unavailable
+from . import header, index, jsondoc
+from .gc_paused import gc_paused
+from .nouns import Checkpoint, Defect, Shard
+
+Progress: TypeAlias = Callable[[int, int], None]
+"""Called with (headers read, headers to read)."""
+
+DOCS = frozenset(
+    {
+        "config.json",
+        "generation_config.json",
+        "quantize_config.json",
+        "quant_config.json",
+        "hf_quant_config.json",
+        "adapter_config.json",
+        "preprocessor_config.json",
+        "processor_config.json",
+        "tokenizer_config.json",
+        "params.json",
+        "pytorch_model.bin.index.json",
+        "quanto_qmap.json",
+    }
+)
+"""The JSON files that are parsed, all of them in the root, besides ``*.safetensors.index.json``."""
+
+_INDEXES = (".safetensors.index.json", "pytorch_model.bin.index.json")
+_LIMITS = {"tokenizer_config.json": 8_000_000}
+_WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".gguf")
+
+_GUESS = 65_536
+"""Bytes read of every shard before its header's length is known."""
+_BATCH = 64
+_FAST_FROM = 2_000_000
+"""Bytes of headers from which on msgspec's start-up cost is repaid."""
+
+
+def load(source: Source, *, metadata_only: bool = False, progress: Progress | None = None) -> Checkpoint:
+    """Parse what is known of the checkpoint behind ``source``; every fault in it becomes a defect, none raises.
+
+    With ``metadata_only``, weights that are absent or Git LFS pointers are taken as they are.
+    """
+    ckpt = Checkpoint(source, source.entries(), metadata_only)
+    with gc_paused():
+        _load_docs(ckpt)
+        for name, doc in ckpt.docs.items():
+            if name.endswith(_INDEXES):
+                found, defects = index.parse(doc, ckpt.entries)
+                ckpt.defects += defects
+                if found is not None:
+                    ckpt.indexes[name] = found
+        _load_shards(ckpt, progress)
+    ckpt.defects += _unopened(ckpt)
+    return ckpt
+
+
+def _load_docs(ckpt: Checkpoint) -> None:
+    wanted: list[Span] = []
+    for name, known in ckpt.entries.items():
+        if name not in DOCS and not ("/" not in name and name.endswith(_INDEXES)):
+            continue
+        if known.state == "pointer":
+            ckpt.docs[name] = jsondoc.unread(name, "json-lfs-pointer")
+        elif known.state == "here" and known.size > _LIMITS.get(name, jsondoc.MAX_BYTES):
+            ckpt.docs[name] = jsondoc.unread(name, "json-too-large", size=known.size)
+        elif known.state == "here":
+            wanted.append(Span(name, 0, known.size))
+    size = 0
+    for span, data in zip(wanted, ckpt.source.read_many(wanted), strict=True):
+        if isinstance(data, Unavailable):
+            ckpt.defects.append(Defect("unreadable", Location(span.path), {"why": str(data)}))
+            continue
+        size += len(data)
+        ckpt.docs[span.path] = jsondoc.parse(data, span.path)
+    ckpt.bytes_read = ckpt.bytes_read._replace(json=size)
+    for doc in ckpt.docs.values():
+        ckpt.defects += doc.defects
+
+
+def _load_shards(ckpt: Checkpoint, progress: Progress | None) -> None:
+    names = _shard_names(ckpt)
+    readable = [name for name in names if ckpt.entries[name].state == "here"]
+    for name in names:
+        ckpt.shards[name] = Shard(name, ckpt.entries[name].size)
+    fast = False
+    done = 0
+    for start in range(0, len(readable), _BATCH):
+        batch = readable[start : start + _BATCH]
+        headers = _read_headers(ckpt, batch)
+        fast = fast or ckpt.bytes_read.headers >= _FAST_FROM
+        for name, raw in headers:
+            _parse_shard(ckpt, name, raw, fast)
+            done += 1
+            if progress is not None:
+                progress(done, len(readable))
+
+
+def _shard_names(ckpt: Checkpoint) -> list[str]:
+    """Return every safetensors file of the root and those below it that an index names."""
+    named = {file for found in ckpt.indexes.values() for file in set(found.weight_map.values()) if "/" in file}
+    return [
+        name
+        for name in ckpt.entries
+        if name.endswith(".safetensors") and ("/" not in name or name in named)
+    ]
+
+
+def _read_headers(ckpt: Checkpoint, names: list[str]) -> Iterator[tuple[str, bytes]]:
+    """Return the first ``8 + N`` bytes of each file, fetched in two batches."""
+    heads: dict[str, bytes] = {}
+    rest: list[Span] = []
+    guesses = [Span(name, 0, min(_GUESS, ckpt.entries[name].size)) for name in names]
+    for name, head in zip(names, ckpt.source.read_many(guesses), strict=True):
+        if isinstance(head, Unavailable):
+            ckpt.defects.append(Defect("unreadable", Location(name), {"why": str(head)}))
+            continue
+        heads[name] = head
+        length = header.header_length(head, ckpt.entries[name].size)
+        if length is not None and header.PREFIX + length > len(head):
+            rest.append(Span(name, len(head), header.PREFIX + length - len(head)))
+    for span, tail in zip(rest, ckpt.source.read_many(rest) if rest else [], strict=True):
+        if isinstance(tail, bytes):
+            heads[span.path] += tail
+    count = sum(map(len, heads.values()))
+    ckpt.bytes_read = ckpt.bytes_read._replace(headers=ckpt.bytes_read.headers + count)
+    return iter(heads.items())
+
+
+def _parse_shard(ckpt: Checkpoint, name: str, raw: bytes, fast: bool) -> None:
+    known = ckpt.entries[name]
+    stated = pointer.parse(raw) if known.size < pointer.MAX_SIZE else None
+    if stated is not None and ckpt.metadata_only:
+        ckpt.shards[name] = Shard(name, stated.size)
+        return
+    shard, defects = header.parse(raw, known.size, name, fast=fast)
+    ckpt.shards[name] = shard
+    ckpt.defects += defects
+
+
+def _unopened(ckpt: Checkpoint) -> Iterator[Defect]:
+    """Yield the files that a loader may want and that are not ordinary files here."""
+    for name, known in ckpt.entries.items():
+        if name not in ckpt.shards and name not in DOCS and not name.endswith((*_INDEXES, *_WEIGHTS)):
+            continue
+        if known.state == "pointer" and name.endswith(_WEIGHTS) and not ckpt.metadata_only:
+            facts: Mapping[str, str | int | None] = {"size": known.size, "sha256": known.sha256}
+            yield Defect("lfs-pointer", Location(name), facts)
+        elif known.state in ("link-out", "unreadable", "not-a-file"):
+            yield Defect(known.state, Location(name))

@@ -1,0 +1,51 @@
+"""What a check is: a generator of hits over one view of a checkpoint. All of a rule's logic, none of its words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import NamedTuple, TypeAlias
+
+from ..checkpoint.nouns import Checkpoint, View
+from ..loaders.base import Reading
+from ..model import Hit, Skip, Target
+
+
+class Need(NamedTuple):
+    """A few bytes of tensor data that a check wants to see (fetched once, batched, by the engine)."""
+
+    tensor: str
+    max_bytes: int
+
+
+class Context(NamedTuple):
+    """What a check may look at. It runs once per distinct set of weight files that some target reads."""
+
+    ckpt: Checkpoint
+    view: View
+    readings: tuple[Reading, ...]
+    """Readings of the targets that read exactly this view."""
+    micro: Mapping[str, bytes]
+    """Tensor → its first bytes, for tensors a check asked for and that could be had."""
+
+    @property
+    def targets(self) -> tuple[Target, ...]:
+        """Targets that read this view."""
+        return tuple(reading.target for reading in self.readings)
+
+
+Params: TypeAlias = Mapping[str, object]
+Check: TypeAlias = Callable[[Context, Params], Iterator[Hit | Skip]]
+"""A card's ``check: family.name`` is the function ``name`` of ``ckptdoctor/checks/family.py``.
+Skip.rule is filled in by the engine (yield ``Skip("", kind, reason)``)."""
+
+NEEDS: dict[Check, Callable[[Context, Params], Iterator[Need]]] = {}
+
+
+def needs(selector: Callable[[Context, Params], Iterator[Need]]) -> Callable[[Check], Check]:
+    """Declare the micro-reads of a check: ``@needs(which_tensors)``."""
+
+    def mark(check: Check) -> Check:
+        NEEDS[check] = selector
+        return check
+
+    return mark

@@ -1,0 +1,89 @@
+"""What the user typed, turned into paths, targets and rules; or a usage error with a hint."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import click
+
+from ..model import Target
+from ..render.safe import clean
+
+
+def existing(path: str) -> str:
+    """Return ``path`` if there is something, else raise UsageError with the likeliest reason."""
+    if os.path.lexists(path):
+        return path
+    hint = _path_hint(path)
+    raise click.UsageError(f"{clean(path)}: no such file or directory." + (f" {hint}" if hint else ""))
+
+
+def _path_hint(path: str) -> str:
+    wanted = Path(path)
+    try:
+        names = [entry.name for entry in wanted.parent.iterdir()]
+    except OSError:
+        names = []
+    close = _closest(wanted.name, names)
+    if close:
+        return f"Did you mean {clean(str(wanted.with_name(close)))}?"
+    if re.fullmatch(r"[\w.-]+/[\w.-]+", path):
+        return f"To check a model of the Hub, fetch it first: hf download {path} --local-dir {wanted.name}"
+    return ""
+
+
+def targets(texts: Sequence[str]) -> tuple[Target, ...]:
+    """Return the targets named by ``--for``, the default ones when none is named; duplicates once."""
+    from ..targets import TargetError, default_targets, parse_target
+
+    if not texts:
+        return default_targets()
+    try:
+        return tuple({target.label: target for target in map(parse_target, texts)}.values())
+    except TargetError as error:
+        raise click.UsageError(clean(str(error))) from error
+
+
+def rules(texts: Iterable[str], option: str) -> tuple[str, ...]:
+    """Return rule ids and families named by ``option`` (comma-separated is fine); each must name a rule."""
+    from .. import ruledata
+
+    known = [card.id for card in ruledata.load().cards]
+    families = {rule.split("/")[0] + "/" for rule in known}
+    wanted = [part.strip() for text in texts for part in text.split(",") if part.strip()]
+    for item in wanted:
+        if item not in known and item.rstrip("/") + "/" not in families:
+            close = _closest(item, [*known, *families])
+            hint = f" Did you mean {close}?" if close else " `ckptdoctor rules` lists them."
+            raise click.UsageError(f"{option} {clean(item)}: no such rule or family.{hint}")
+    return tuple(dict.fromkeys(wanted))
+
+
+def rule(text: str) -> str | None:
+    """Return the id of the one rule ``text`` names, in full or by its last part; None when it names none."""
+    from .. import ruledata
+
+    known = [card.id for card in ruledata.load().cards]
+    found = [text] if text in known else [item for item in known if item.endswith("/" + text)]
+    if len(found) > 1:
+        raise click.UsageError(f"{clean(text)} names {len(found)} rules: {', '.join(found)}")
+    return found[0] if found else None
+
+
+def unknown_rule(text: str) -> click.UsageError:
+    """Return the error for a rule id that does not exist, with the nearest one that does."""
+    from .. import ruledata
+
+    known = [card.id for card in ruledata.load().cards]
+    close = _closest(text, known) or _closest(text, [item.split("/")[1] for item in known])
+    hint = f"Did you mean {close}?" if close else "`ckptdoctor rules` lists them."
+    return click.UsageError(f"{clean(text)}: no such rule. {hint}")
+
+
+def _closest(name: str, names: Sequence[str]) -> str:
+    from difflib import get_close_matches
+
+    return next(iter(get_close_matches(name, names, n=1, cutoff=0.7)), "")

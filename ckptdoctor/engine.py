@@ -1,0 +1,205 @@
+"""Run the rulebook over one checkpoint: bind card → check, survive what raises, and hand everything to the judge."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib import import_module
+
+from . import loaders, ruledata
+from .checkpoint import load
+from .checkpoint.nouns import Checkpoint, View
+from .checks.base import NEEDS, Check, Context
+from .judging import Judge
+from .loaders.base import Plan, Reading
+from .model import Crash, Hit, Report, Skip, Target
+from .sources.base import Source, Span, Unavailable
+from .verdicts import verdicts
+
+Progress = Callable[[int, int], None]
+"""Called with (files read, files to read)."""
+
+_MICRO_TENSOR = 64 * 1024
+_MICRO_TOTAL = 4 * 1024 * 1024
+
+
+def check_source(
+    source: Source,
+    targets: Sequence[Target],
+    *,
+    metadata_only: bool = False,
+    progress: Progress | None = None,
+    select: Sequence[str] = (),
+    ignore: Sequence[str] = (),
+) -> Report:
+    """Check the checkpoint behind ``source`` for ``targets`` and return the report.
+
+    ``select`` and ``ignore`` hold rule ids or family prefixes (``bnb/``). A defective checkpoint never raises;
+    ``ruledata.RulebookError`` is raised for a bad rulebook.
+    """
+    with _no_gc():
+        rulebook = ruledata.load()
+        cards = [card for card in rulebook.cards if _wanted(card.id, select, ignore)]
+        ckpt = load(source, metadata_only=metadata_only, progress=progress)
+        return examine(ckpt, targets, rulebook, cards)
+
+
+def examine(
+    ckpt: Checkpoint, targets: Sequence[Target], rulebook: ruledata.Rulebook, cards: Sequence[ruledata.Card]
+) -> Report:
+    """Judge an already parsed checkpoint."""
+    crashes: list[Crash] = []
+    readings = [_read(ckpt, target, rulebook, crashes) for target in targets]
+    judge = Judge(ckpt, readings, rulebook)
+    skips: dict[tuple[str, str], Skip] = {}
+    for context in _contexts(ckpt, readings, cards):
+        for card in cards:
+            for result in _run(card, context, crashes):
+                if isinstance(result, Skip):
+                    skips.setdefault((card.id, result.reason), Skip(card.id, result.kind, result.reason))
+                else:
+                    judge.add(card, result, context.readings)
+    findings = judge.findings()
+    return Report(
+        target=ckpt.label,
+        findings=findings,
+        verdicts=verdicts(ckpt, readings, findings, tuple(skips.values()), crashes),
+        skips=tuple(skips.values()),
+        crashes=tuple(crashes),
+        schemes=_schemes(ckpt, readings),
+        bytes_read=ckpt.bytes_read,
+        weights=_weight_bytes(ckpt, readings),
+        rulebook=rulebook.digest,
+        rules_run=len(cards),
+        nothing=_nothing(ckpt),
+    )
+
+
+def default_files(ckpt: Checkpoint) -> tuple[str, ...]:
+    """Return the weight files most loaders would read: those of the index, else every safetensors in the root."""
+    index = ckpt.index
+    if index is not None and index.weight_map:
+        named = tuple(name for name in index.files if name in ckpt.shards)
+        if named:
+            return named
+    return tuple(sorted(name for name in ckpt.shards if "/" not in name))
+
+
+def _read(ckpt: Checkpoint, target: Target, rulebook: ruledata.Rulebook, crashes: list[Crash]) -> Reading:
+    """Ask the model of the target's loader; a model that raises is a crash and knows nothing."""
+    model = loaders.model(target.loader)
+    data = rulebook.loaders[target.loader]
+    try:
+        plan = model.plan(ckpt, target, data)
+        return model.read(ckpt, ckpt.view(plan.files or default_files(ckpt)), plan, target, data)
+    except Exception as error:  # the run goes on; the crash is reported and its verdict is unknown
+        crashes.append(Crash(f"loader:{target.loader}", _short(error)))
+        everything = frozenset(ckpt.entries)
+        return Reading(target, Plan((), everything, unknown="ckptdoctor's model of this loader crashed"), {}, ())
+
+
+def _contexts(
+    ckpt: Checkpoint, readings: Sequence[Reading], cards: Sequence[ruledata.Card]
+) -> Iterator[Context]:
+    """Yield one context per distinct set of weight files, micro-reads fetched."""
+    groups: dict[tuple[str, ...], list[Reading]] = {}
+    for reading in readings:
+        groups.setdefault(reading.plan.files or default_files(ckpt), []).append(reading)
+    if not groups:
+        groups[default_files(ckpt)] = []
+    for files, group in groups.items():
+        blank = Context(ckpt, ckpt.view(files), tuple(group), {})
+        yield blank._replace(micro=_micro(blank, cards))
+
+
+def _micro(context: Context, cards: Sequence[ruledata.Card]) -> Mapping[str, bytes]:
+    """Fetch what the cards' checks declared, in one batch and within the budget."""
+    wanted: dict[str, int] = {}
+    for card in cards:
+        check = _check(card.check)
+        if check in NEEDS:
+            for need in NEEDS[check](context, card.params):
+                wanted[need.tensor] = max(wanted.get(need.tensor, 0), min(need.max_bytes, _MICRO_TENSOR))
+    spans: dict[str, Span] = {}
+    budget = _MICRO_TOTAL
+    for tensor, size in wanted.items():
+        shard = context.ckpt.shards.get(context.view.owner.get(tensor, ""))
+        entry = shard.tensors.get(tensor) if shard else None
+        if shard is None or entry is None or not shard.readable or size > budget:
+            continue
+        begin, end = entry.data_offsets
+        length = max(0, min(size, end - begin))
+        budget -= length
+        spans[tensor] = Span(shard.name, 8 + shard.header_len + begin, length)
+    chunks = context.ckpt.source.read_many(list(spans.values())) if spans else []
+    got = {name: data for name, data in zip(spans, chunks, strict=True) if not isinstance(data, Unavailable)}
+    read = context.ckpt.bytes_read
+    context.ckpt.bytes_read = read._replace(micro=read.micro + sum(map(len, got.values())))
+    return got
+
+
+def _run(card: ruledata.Card, context: Context, crashes: list[Crash]) -> Iterator[Hit | Skip]:
+    try:
+        yield from _check(card.check)(context, card.params)
+    except Exception as error:  # one bad rule must not cost the others their verdict
+        crashes.append(Crash(card.id, _short(error)))
+
+
+_CHECKS: dict[str, Check] = {}
+
+
+def _check(name: str) -> Check:
+    """Return the function that a card names (``bnb.companions`` → ``checks/bnb.py: companions``)."""
+    found = _CHECKS.get(name)
+    if found is None:
+        module, _, function = name.rpartition(".")
+        found = _CHECKS[name] = getattr(import_module(f"ckptdoctor.checks.{module}"), function)
+    return found
+
+
+def _wanted(rule: str, select: Sequence[str], ignore: Sequence[str]) -> bool:
+    def named(patterns: Sequence[str]) -> bool:
+        return any(rule == item or rule.startswith(item.rstrip("/") + "/") for item in patterns)
+
+    return (not select or named(select)) and not named(ignore)
+
+
+def _schemes(ckpt: Checkpoint, readings: Sequence[Reading]) -> tuple[str, ...]:
+    """Return the distinct stored schemes of the first view, quantised ones first, then by name."""
+    view = _first_view(ckpt, readings)
+    stored = {s.stored.scheme: s.stored.quantized for s in view.signatures if s.stored.scheme}
+    return tuple(sorted(stored, key=lambda scheme: (not stored[scheme], scheme)))
+
+
+def _weight_bytes(ckpt: Checkpoint, readings: Sequence[Reading]) -> int:
+    files = _first_view(ckpt, readings).files
+    shards = [ckpt.shards[name] for name in files if name in ckpt.shards]
+    return sum(max(0, shard.size - 8 - shard.header_len) for shard in shards)
+
+
+def _first_view(ckpt: Checkpoint, readings: Sequence[Reading]) -> View:
+    return ckpt.view(next((r.plan.files for r in readings if r.plan.files), default_files(ckpt)))
+
+
+def _nothing(ckpt: Checkpoint) -> str:
+    """Say why there is nothing to check, or "" when there is."""
+    if ckpt.shards or ckpt.docs or ckpt.defects:
+        return ""
+    return "no safetensors file, shard index, config.json or adapter_config.json here"
+
+
+def _short(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"[:500]
+
+
+@contextmanager
+def _no_gc() -> Iterator[None]:
+    """Switch the cyclic collector off while loading: it is 40-60 % of header parsing time."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()

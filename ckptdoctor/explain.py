@@ -1,0 +1,162 @@
+"""From an error text, a whole traceback or a rule id to the rules that may explain it. Data only, no printing."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from math import log
+from typing import Any, NamedTuple
+
+from . import ruledata
+
+MAX_TEXT = 64 * 1024
+"""Characters looked at, from the end: what was raised last is what the user saw."""
+MAX_LINE = 4000
+MIN_LITERAL = 6
+"""Letters a text must share with a pattern, unless the exception class agrees too."""
+MIN_SHARE = 0.6
+"""Part of the query's information (rare words count more) that a text must share to be close."""
+
+MIN_WORDS = 3
+
+_ANSI = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
+_RAISED = re.compile(r"([A-Z]\w*(?:Error|Exception|Warning)):\s*['\"]*\Z")
+_CLASS = re.compile(r"[\w.]*(?:error|exception|warning):?")
+_NAMES = re.compile(r"\{[a-z_]+\}")
+_WORD = re.compile(r"[A-Za-z][a-z]+|[A-Z]+(?![a-z])|\d+")
+
+
+class Candidate(NamedTuple):
+    """A rule that may explain the text."""
+
+    rule: str
+    summary: str = ""
+    score: int = 0
+    """Letters of the rule's own text found in the query, 0 for a rule id."""
+    pattern: str = ""
+    """The text of the rule that matched, placeholders included."""
+    matched: str = ""
+    """The part of the query it matched."""
+    loader: str | None = None
+    """The loader that raises it, when the card ties the text to one."""
+    exact: bool = True
+    """False: nothing matched, this is only the closest wording."""
+
+
+Pattern = Mapping[str, Any]
+"""An entry of ``ruledata.patterns()``."""
+
+
+class _Found(NamedTuple):
+    rank: tuple[float, ...]
+    """Greater is better: letters shared first."""
+    pattern: Pattern
+    matched: str
+    exact: bool = True
+
+
+def explain(text: str, limit: int = 5) -> list[Candidate]:
+    """Return the rules that may explain ``text``, the best first; empty when nothing comes near.
+
+    ``text`` is a rule id or its unique ending, an error message with or without its class, or a traceback.
+    """
+    rules = {card.id: ruledata.cold(card.id) for card in ruledata.load().cards}
+    named = _named(text.strip(), rules)
+    found = [Candidate(rule) for rule in named] or search(text, ruledata.patterns())
+    return [candidate._replace(summary=rules[candidate.rule]["summary"]) for candidate in found[:limit]]
+
+
+def search(text: str, patterns: Sequence[Pattern]) -> list[Candidate]:
+    """Return a candidate for each rule whose error texts are found in ``text``, the best first.
+
+    Only when none is found: texts of which ``text`` is a part, then texts with much the same rare words.
+    """
+    query = "\n".join(line[:MAX_LINE] for line in _ANSI.sub("", text[-MAX_TEXT:]).splitlines())
+    best: dict[str, _Found] = {}
+    for found in (
+        list(_matching(query, patterns)) or list(_containing(query, patterns)) or _close(query, patterns)
+    ):
+        rule = found.pattern["rule"]
+        if rule not in best or found.rank > best[rule].rank:
+            best[rule] = found
+    ranked = sorted(
+        sorted(best.values(), key=lambda f: str(f.pattern["rule"])), key=lambda f: f.rank, reverse=True
+    )
+    return [
+        Candidate(
+            rule=found.pattern["rule"],
+            score=round(found.rank[0]),
+            pattern=found.pattern["text"],
+            matched=found.matched,
+            loader=found.pattern["loader"],
+            exact=found.exact,
+        )
+        for found in ranked
+    ]
+
+
+def _named(text: str, rules: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Return the rules that ``text`` names: by id, by a former id, by the end of ids."""
+    if text in rules:
+        return [text]
+    former = [rule for rule, prose in rules.items() if text in prose.get("formerly", ())]
+    return former or [rule for rule in rules if text and rule.endswith("/" + text)]
+
+
+def _matching(query: str, patterns: Sequence[Pattern]) -> Iterator[_Found]:
+    """Texts found in the query. Rank: letters found, fewer letters left to placeholders, nearer the end."""
+    lowered = query.casefold()
+    for pattern in patterns:
+        if not all(word in lowered for word in _anchors(pattern["text"])):
+            continue
+        for match in re.finditer(pattern["regex"], query, re.IGNORECASE):
+            raised = _RAISED.search(query[max(0, match.start() - 200) : match.start()])
+            same = bool(raised and pattern["exception"] and raised[1] == pattern["exception"])
+            if not match[0].strip() or (pattern["literal"] < MIN_LITERAL and not same):
+                continue
+            letters = pattern["literal"] + (len(pattern["exception"]) if same else 0)
+            yield _Found((letters, -len(match[0]), match.end()), pattern, match[0])
+
+
+def _anchors(text: str) -> list[str]:
+    """Return words that must be in a query for the pattern of ``text`` to match: a cheap first look."""
+    body = re.sub(r"^[\w.]*(?:Error|Exception|Warning): *", "", text)
+    return [word.casefold() for word in re.findall(r"[A-Za-z_]{4,}", _NAMES.sub(" ", body))]
+
+
+def _containing(query: str, patterns: Sequence[Pattern]) -> Iterator[_Found]:
+    """Texts of which the query is a part (someone typed ``HeaderTooLarge``)."""
+    wanted = _plain(query.strip().splitlines()[-1] if query.strip() else "")
+    if sum(map(str.isalnum, wanted)) < MIN_LITERAL or _CLASS.fullmatch(wanted):
+        return
+    for pattern in patterns:
+        if wanted in _plain(pattern["text"]):
+            yield _Found((len(wanted), -len(pattern["text"])), pattern, wanted)
+
+
+def _plain(text: str) -> str:
+    return re.sub(r"[\s'\"`]+", " ", text).strip().casefold()
+
+
+def _close(query: str, patterns: Sequence[Pattern]) -> list[_Found]:
+    """Texts that share most of the query's rare words, for the last line that has any."""
+    known = [(pattern, _words(pattern["text"])) for pattern in patterns]
+    spread = Counter(word for _, words in known for word in words)
+    for line in reversed(query.splitlines()):
+        words = _words(line)
+        # A word no text has says little: users add words of their own. Others weigh more the rarer they are.
+        weight = {word: log(1 + len(known) / spread[word]) if spread[word] else 1.0 for word in words}
+        found = []
+        for pattern, own in known:
+            shared = words & own
+            value = sum(weight[word] for word in shared)
+            if len(shared) >= MIN_WORDS and value >= MIN_SHARE * sum(weight.values()):
+                found.append(_Found((value, sum(map(len, shared))), pattern, line.strip(), exact=False))
+        if found:
+            return found
+    return []
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(word.casefold() for word in _WORD.findall(_NAMES.sub(" ", text)))

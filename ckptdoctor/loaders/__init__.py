@@ -1,0 +1,22 @@
+"""Loader models, one file per loader; each simulates what that loader does at one version."""
+
+from __future__ import annotations
+
+from .base import Loader
+
+
+def model(name: str) -> Loader:
+    """Return the model of loader ``name`` (imported on first use)."""
+    if name == "transformers":
+        from .transformers import Transformers
+
+        return Transformers()
+    if name == "vllm":
+        from .vllm import Vllm
+
+        return Vllm()
+    if name == "unsloth":
+        from .unsloth import Unsloth
+
+        return Unsloth()
+    raise KeyError(name)

@@ -1,0 +1,82 @@
+"""What loaders share: which modules are linear layers, what the architecture expects, and the families of schemes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from .. import ruledata
+from ..checkpoint.blueprint import Expected, expected, select
+from ..checkpoint.comparison import Comparison, compare
+from ..checkpoint.nouns import Checkpoint, Signature, View
+
+DENSE = frozenset({"bf16", "f16", "f32", "f64"})
+_NOT_LINEAR = ("embed", "norm", "wte", "wpe", "rotary", "conv", "ln_", "layernorm", "position")
+_ROUTERS = frozenset({"gate", "router", "shared_expert_gate"})
+
+
+class Architecture(NamedTuple):
+    """What is known of the model class a config.json leads to."""
+
+    expected: Expected | None
+    comparison: Comparison | None
+    reason: str
+    """Why nothing is known, "" otherwise."""
+    kinds: Mapping[str, str]
+    """Tensor name template → linear, expert, embedding, head, norm, bias or other."""
+
+
+def family(scheme: str) -> str:
+    """Fold a scheme id into what loaders distinguish: ``dense``, ``bnb-4bit``, ``bnb-8bit`` or the id itself."""
+    if scheme in DENSE:
+        return "dense"
+    return {"bnb-nf4": "bnb-4bit", "bnb-fp4": "bnb-4bit", "bnb-int8": "bnb-8bit"}.get(scheme, scheme)
+
+
+def architecture(ckpt: Checkpoint, view: View) -> Architecture:
+    """Return what the architecture of ``ckpt`` expects and how ``view`` relates to it (computed once per view)."""
+    found = view.memo.get("architecture")
+    if not isinstance(found, Architecture):
+        found = view.memo["architecture"] = _architecture(ckpt, view)
+    return found
+
+
+def _architecture(ckpt: Checkpoint, view: View) -> Architecture:
+    config = ckpt.config
+    names = config.get("architectures")
+    name = names[0] if isinstance(names, list) and names and isinstance(names[0], str) else ""
+    blueprint = ruledata.architecture(name) if name else None
+    chosen = select({name: blueprint} if blueprint else {}, config)
+    wanted = expected(chosen, config) if not isinstance(chosen, str) else chosen
+    if isinstance(wanted, str):
+        return Architecture(None, None, wanted, {})
+    kinds = {template: entries[0].kind for template, entries in wanted.entries.items() if entries}
+    return Architecture(wanted, compare(wanted, view.signatures), "", kinds)
+
+
+def kind(signature: Signature, known: Architecture) -> str:
+    """Return what kind of module ``signature`` is: by the architecture, else by its shape and name, else ""."""
+    tensor = f"{signature.template}.weight"
+    bare = signature.template.removeprefix("model.")
+    for spelling in (tensor, f"model.{tensor}", f"{bare}.weight"):
+        if spelling in known.kinds:
+            return known.kinds[spelling]
+    return "" if known.expected is not None else _guess(signature)
+
+
+def _guess(signature: Signature) -> str:
+    """Tell linear layers from embeddings, norms and convolutions without knowing the architecture."""
+    last = signature.template.rpartition(".")[2].lower()
+    if signature.stored.quantized:
+        return "linear"
+    weight = signature.leaf("weight")
+    if weight is None or len(weight.shape) != 2 or last in _ROUTERS:
+        return ""
+    if any(part in last for part in _NOT_LINEAR):
+        return "embedding" if "embed" in last or last in ("wte", "wpe") else ""
+    return "head" if last == "lm_head" else "linear"
+
+
+def is_convertible(signature: Signature, known: Architecture) -> bool:
+    """Whether a quantiser would replace this module: a linear layer (the head included, routers and experts not)."""
+    return kind(signature, known) in ("linear", "head")

@@ -1,0 +1,177 @@
+"""The model of ``AutoModel….from_pretrained(DIRECTORY)`` in transformers, on default arguments.
+
+Order as in ``modeling_utils.py`` and ``quantizers/auto.py`` of 5.23.0: one single file before an index, quantiser by
+``load_in_4bit``/``load_in_8bit`` before ``quant_method``, missing tensors initialised and reported, never refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+
+from ..checkpoint.comparison import Missing
+from ..checkpoint.nouns import Checkpoint, Index, Signature, View
+from ..model import Location, Outcome, Target
+from . import facts, skips
+from .base import Event, Plan, Reading
+from .completeness import tensor_events
+from .modules import Architecture, architecture, family, is_convertible
+from .precision import disagreements
+
+_CONFIG_FILES = frozenset({"config.json", "generation_config.json"})
+_PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json")
+
+
+class Transformers:
+    """What transformers makes of a checkpoint."""
+
+    name = "transformers"
+
+    def plan(self, ckpt: Checkpoint, target: Target, data: Mapping[str, object]) -> Plan:
+        """Pick files and quantiser."""
+        here = ckpt.entries
+        if "config.json" not in here:
+            return _without_config(ckpt)
+        if "adapter_config.json" in here:
+            return Plan(
+                (), _CONFIG_FILES | {"adapter_config.json"}, unknown="adapter_config.json sends it to the adapter's base"
+            )
+        files, index, events = weight_files(ckpt)
+        opened = _CONFIG_FILES | set(files) | ({index.file} if index else set())
+        if not files and not events and any(name in here for name in _PICKLES):
+            return Plan((), frozenset(opened), unknown="only pickled weights, which are never opened")
+        if not files and not events:
+            events.append(Event("no-weights", "fails", error="OSError: Error no file named model.safetensors"))
+        method, refusals = quantizer(ckpt, data)
+        return Plan(files, frozenset(opened), (*events, *refusals), method, unknown=_unmodelled(method))
+
+    def read(self, ckpt: Checkpoint, view: View, plan: Plan, target: Target, data: Mapping[str, object]) -> Reading:
+        """Say how every weight is held, and what is missing, mismatched or read as what it is not."""
+        known = architecture(ckpt, view)
+        events = list(plan.events)
+        held: dict[int, str] = {}
+        if plan.files and not plan.unknown:
+            skipped = _skipper(ckpt, known, target, data)
+            for number, signature in enumerate(view.signatures):
+                held[number] = read_as(signature, plan.method, known, skipped, _dtype(ckpt))
+            events += disagreements(view, held, data, target)
+            events += tensor_events(
+                known, lambda row: _outcome_of_missing(row, plan.method), unexpected=lambda template: "ok", bare="ok"
+            )
+        return Reading(target, plan, held, tuple(events), facts.evidence(data, target))
+
+
+def weight_files(ckpt: Checkpoint) -> tuple[tuple[str, ...], Index | None, list[Event]]:
+    """Return the safetensors files transformers opens, the index that named them, and why it cannot go on."""
+    if "model.safetensors" in ckpt.entries:
+        return ("model.safetensors",), None, []
+    index = ckpt.index
+    if index is None:
+        return (), None, []
+    missing = [name for name in index.files if name not in ckpt.shards]
+    files = tuple(name for name in index.files if name in ckpt.shards)
+    if not missing or ckpt.metadata_only:
+        return files, index, []
+    event = Event(
+        "shard-missing",
+        "fails",
+        {"shards": len(missing)},
+        tuple(Location(index.file, note=name) for name in missing),
+        count=len(missing),
+        error="FileNotFoundError: No such file or directory",
+    )
+    return files, index, [event]
+
+
+def quantizer(ckpt: Checkpoint, data: Mapping[str, object]) -> tuple[str, list[Event]]:
+    """Return the method (``bnb-4bit``, ``bnb-8bit``, another ``quant_method`` or "") and refusals of the block."""
+    block = ckpt.config.get("quantization_config")
+    if block is None:
+        return "", []
+    at = (Location("config.json", "/quantization_config"),)
+    if not isinstance(block, dict):
+        return "", [Event("quantization-config-type", "fails", {}, at)]
+    four, eight = bool(block.get("load_in_4bit")), bool(block.get("load_in_8bit"))
+    if four and eight:
+        error = "ValueError: load_in_4bit and load_in_8bit are both True, but only one can be used at the same time"
+        return "", [Event("both-widths", "fails", {}, at, error=error)]
+    if four or eight:
+        return ("bnb-4bit" if four else "bnb-8bit"), []
+    method = block.get("quant_method")
+    if not isinstance(method, str) or not method:
+        error = "ValueError: The model's quantization config from the arguments has no `quant_method` attribute"
+        return "", [Event("no-quant-method", "fails", {}, at, error=error)]
+    known = data.get("methods")
+    names = known.get("known", ()) if isinstance(known, Mapping) else ()
+    if method == "bitsandbytes" or method not in names:  # a bare "bitsandbytes" is not a registered name
+        return "", [Event("quantizer-skipped", "ok", {"method": method[:100]}, at)]
+    return method, []
+
+
+def read_as(
+    signature: Signature,
+    method: str,
+    known: Architecture,
+    skipped: Callable[[str], bool],
+    dtype: str,
+) -> str:
+    """Return the scheme id a module is held at when ``method`` is in force."""
+    stored = signature.stored.scheme
+    if method in ("bnb-4bit", "bnb-8bit") and is_convertible(signature, known):
+        if not skipped(signature.modules[0] if signature.modules else signature.template):
+            return stored if family(stored) == method else {"bnb-4bit": "bnb-4bit", "bnb-8bit": "bnb-int8"}[method]
+    if family(stored) == "dense":
+        return dtype or stored
+    if family(stored) in ("bnb-4bit", "bnb-8bit"):
+        return dtype or "dense"
+    return stored
+
+
+def _skipper(
+    ckpt: Checkpoint, known: Architecture, target: Target, data: Mapping[str, object]
+) -> Callable[[str], bool]:
+    """Return the test "is this module left alone", in the dialect of the version."""
+    block = ckpt.config.get("quantization_config")
+    listed = block.get("llm_int8_skip_modules") if isinstance(block, dict) else None
+    if isinstance(listed, list):
+        patterns = [item for item in listed if isinstance(item, str)]
+    else:
+        patterns = list(_default_skips(known))
+    match = skips.transformers5 if facts.does(data, "skip-list-is-regex-or-suffix", target.version) else skips.transformers4
+    return lambda name: match(name, patterns)
+
+
+def _default_skips(known: Architecture) -> Iterable[str]:
+    """The output embedding and whatever is tied to it are kept (``get_keys_to_not_convert``)."""
+    yield "lm_head"
+    if known.expected is not None:
+        for group in known.expected.tied:
+            yield from (name.removesuffix(".weight") for name in group)
+
+
+def _outcome_of_missing(row: Missing, method: str) -> Outcome:
+    """Every missing tensor is initialised anew and only reported; a packed integer weight cannot be initialised."""
+    return "fails" if method and row.kind == "linear" else "corrupt"
+
+
+def _dtype(ckpt: Checkpoint) -> str:
+    """Scheme id of the dtype in config.json (``dtype`` wins over ``torch_dtype``), "" when it names none."""
+    names = {"bfloat16": "bf16", "float16": "f16", "float32": "f32", "float64": "f64"}
+    for key in ("dtype", "torch_dtype"):
+        value = ckpt.config.get(key)
+        if isinstance(value, str):
+            return names.get(value.removeprefix("torch."), "")
+    return ""
+
+
+def _unmodelled(method: str) -> str:
+    return "" if method in ("", "bnb-4bit", "bnb-8bit") else f"{method} in transformers is not modelled yet"
+
+
+def _without_config(ckpt: Checkpoint) -> Plan:
+    if "adapter_config.json" in ckpt.entries:
+        return Plan((), frozenset({"adapter_config.json"}), unknown="an adapter: its base model decides")
+    if set(ckpt.entries) == {name for name in ckpt.shards if "/" not in name} and len(ckpt.entries) == 1:
+        return Plan((), frozenset(ckpt.entries), unknown="a single file: no config.json was looked at")
+    error = "OSError: … does not appear to have a file named config.json"
+    return Plan((), frozenset(ckpt.entries), (Event("no-config", "fails", error=error),))
+

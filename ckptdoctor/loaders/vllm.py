@@ -1,0 +1,197 @@
+"""The model of ``vllm serve DIRECTORY`` on default arguments (or Unsloth's, which are options here).
+
+Read off ``config/model.py``, ``model_loader/default_loader.py``, ``model_loader/weight_utils.py`` and the
+bitsandbytes loader (in the core up to 0.27.1, in vllm-bnb-plugin since) of the released packages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from fnmatch import fnmatchcase
+
+from .. import ruledata
+from ..checkpoint.comparison import Missing
+from ..checkpoint.nouns import Checkpoint, Signature, View
+from ..model import Location, Outcome, Target
+from . import facts, skips
+from .base import Event, Plan, Reading
+from .completeness import tensor_events
+from .modules import Architecture, architecture, family, is_convertible
+from .precision import disagreements
+
+Data = Mapping[str, object]
+_CONFIGS = frozenset({"config.json", "generation_config.json"})
+BNB = "bitsandbytes"
+
+
+class Vllm:
+    """What vLLM makes of a checkpoint."""
+
+    name = "vllm"
+
+    def plan(self, ckpt: Checkpoint, target: Target, data: Data) -> Plan:
+        """Settle the method, then pick the weight files."""
+        if "config.json" not in ckpt.entries:
+            return _without_config(ckpt)
+        method, events, needs = settle_method(ckpt, target, data)
+        files, opened, refusals = pick_files(ckpt, method, target, data)
+        sidecars = {name for name in ("hf_quant_config.json",) if name in ckpt.entries}
+        return Plan(
+            files,
+            _CONFIGS | opened | sidecars | set(files),
+            (*events, *refusals),
+            method,
+            unknown=_unmodelled(method, files, ckpt, events + refusals),
+            needs=needs,
+        )
+
+    def read(self, ckpt: Checkpoint, view: View, plan: Plan, target: Target, data: Data) -> Reading:
+        """Say how every weight is held, and what is missing, in excess or misshapen."""
+        known = architecture(ckpt, view)
+        events = list(plan.events)
+        held: dict[int, str] = {}
+        if plan.files and not plan.unknown:
+            in_flight = bool(target.options.get("quantization")) and not declares_bnb(ckpt)
+            for number, signature in enumerate(view.signatures):
+                held[number] = self._held(ckpt, signature, plan.method, known, data, in_flight)
+            events += disagreements(view, held, data, target, asked="bnb-4bit" if in_flight else "")
+            events += tensor_events(
+                known,
+                lambda row: outcome_of_missing(row, plan.method, target, data),
+                unexpected=_outcome_of_unexpected,
+                bare="fails",
+            )
+        return Reading(target, plan, held, tuple(events), facts.evidence(data, target))
+
+    def _held(
+        self, ckpt: Checkpoint, signature: Signature, method: str, known: Architecture, data: Data, in_flight: bool
+    ) -> str:
+        """Return the scheme a module is held at under ``method``."""
+        stored = signature.stored.scheme
+        if method != BNB or not is_convertible(signature, known) or signature.template.endswith("lm_head"):
+            return "dense" if family(stored) in ("bnb-4bit", "bnb-8bit") else stored
+        block = declared_block(ckpt)
+        listed = block.get("llm_int8_skip_modules")
+        patterns = [item for item in listed if isinstance(item, str)] if isinstance(listed, list) else []
+        name = fused_name(signature.modules[0] if signature.modules else signature.template, data)
+        if skips.vllm_bnb(name, patterns):
+            return "dense" if family(stored) in ("bnb-4bit", "bnb-8bit") else stored
+        wanted = "bnb-8bit" if block.get("load_in_8bit") and not in_flight else "bnb-4bit"
+        return stored if family(stored) == wanted else {"bnb-8bit": "bnb-int8", "bnb-4bit": "bnb-nf4"}[wanted]
+
+
+def declared_block(ckpt: Checkpoint) -> Mapping[str, object]:
+    """Return ``quantization_config`` of config.json as an object, empty when there is none."""
+    block = ckpt.config.get("quantization_config")
+    return block if isinstance(block, dict) else {}
+
+
+def declares_bnb(ckpt: Checkpoint) -> bool:
+    """Whether config.json itself says bitsandbytes (vLLM then takes the weights as pre-quantised)."""
+    return str(declared_block(ckpt).get("quant_method", "")).lower() == BNB
+
+
+def fused_name(module: str, data: Data) -> str:
+    """Return vLLM's own name of ``module``: parts of a fused group go by the group's name."""
+    parent, _, last = module.rpartition(".")
+    for name, parts in facts.groups(data):
+        if last in parts:
+            return f"{parent}.{name}" if parent else name
+    return module
+
+
+def settle_method(ckpt: Checkpoint, target: Target, data: Data) -> tuple[str, list[Event], tuple[str, ...]]:
+    """Return the quantisation method, refusals, and the packages it takes."""
+    at = (Location("config.json", "/quantization_config"),)
+    version = target.version
+    block = declared_block(ckpt)
+    method = str(block.get("quant_method") or "").lower().replace("compressed_tensors", "compressed-tensors")
+    argument = target.options.get("quantization")
+    if not method and block and not facts.does(data, "empty-method-is-none", version):
+        return "", [Event("method-unknown", "fails", {"method": ""}, at)], ()
+    method = method or (str(argument) if argument else "")
+    if not method:
+        return "", [], ()
+    rows = [row for row in facts.rows(data, "methods") if row["method"] == method]
+    if any(ruledata.matches(row["versions"], version) for row in rows):
+        return method, [], ()
+    for row in facts.rows(data, "plugins"):
+        if row["method"] != method or not ruledata.matches(row["versions"], version):
+            continue
+        package = row["package"]
+        if package in target.versions:
+            return method, [], ()
+        need = (f"{package} (pip install {package})",)
+        outcome: Outcome = "unknown" if target.origin == "assumed" else "fails"
+        error = f"ValueError: Unknown quantization method: {method}."
+        return method, [Event("package-missing", outcome, {"package": package, "method": method}, at, error=error)], need
+    error = f"ValueError: Unknown quantization method: {method}."
+    return method, [Event("method-unknown", "fails", {"method": method[:100]}, at, error=error)], ()
+
+
+def pick_files(
+    ckpt: Checkpoint, method: str, target: Target, data: Data
+) -> tuple[tuple[str, ...], frozenset[str], list[Event]]:
+    """Return the weight files, the index opened, and why it cannot go on."""
+    pattern, index_file = "*.safetensors", "model.safetensors.index.json"
+    consolidated = [name for name in ckpt.entries if fnmatchcase(name.rpartition("/")[2], "consolidated*.safetensors")]
+    auto = target.options.get("load_format", "auto") == "auto"
+    if consolidated and auto and method != BNB and facts.does(data, "consolidated-switches-format", target.version):
+        pattern, index_file = "consolidated*.safetensors", "consolidated.safetensors.index.json"
+    here = tuple(sorted(name for name in ckpt.shards if "/" not in name and fnmatchcase(name, pattern)))
+    index = ckpt.indexes.get(index_file)
+    opened = frozenset({index_file}) if index_file in ckpt.entries else frozenset[str]()
+    if pattern.startswith("consolidated") and not here:
+        error = "RuntimeError: Cannot find any model weights"
+        places = tuple(Location(name) for name in consolidated)
+        return (), opened | set(consolidated), [Event("consolidated-in-subfolder", "fails", {}, places, error=error)]
+    if index is None:
+        pickled = any(name.endswith((".bin", ".pt")) and "/" not in name for name in ckpt.entries)
+        if not here and not pickled:
+            error = "RuntimeError: Cannot find any model weights"
+            return (), opened, [Event("no-weights", "fails", error=error)]
+        return here, opened, []
+    listed = tuple(name for name in here if name in index.files)
+    missing = [name for name in index.files if name not in here]
+    if not missing or ckpt.metadata_only:
+        return listed, opened, []
+    outcome: Outcome = "fails" if facts.does(data, "index-files-must-exist", target.version) else "ok"
+    event = Event(
+        "shard-missing",
+        outcome,
+        {"shards": len(missing)},
+        tuple(Location(index.file, note=name) for name in missing),
+        count=len(missing),
+        error="FileNotFoundError: Weight files referenced in index but missing",
+    )
+    return listed, opened, [event] if outcome == "fails" else []
+
+
+def outcome_of_missing(row: Missing, method: str, target: Target, data: Data) -> Outcome:
+    """Norms are always missed; linear layers, embeddings and the head silently keep what was in memory (≥ 0.21)."""
+    if method == BNB:
+        return "fails"
+    if row.kind == "norm" or not facts.does(data, "missing-linear-is-silent", target.version):
+        return "corrupt" if method else "fails"
+    return "corrupt"
+
+
+def _outcome_of_unexpected(template: str) -> Outcome:
+    """A tensor without a place raises, unless it is a bias or a rotary table."""
+    return "ok" if template.endswith((".bias", "rotary_emb.inv_freq")) else "fails"
+
+
+def _unmodelled(method: str, files: tuple[str, ...], ckpt: Checkpoint, events: list[Event]) -> str:
+    if method not in ("", BNB) and not events:
+        return f"{method} in vLLM is not modelled yet"
+    if not files and not events and any(name.endswith((".bin", ".pt")) for name in ckpt.entries):
+        return "only pickled weights, which are never opened"
+    return ""
+
+
+def _without_config(ckpt: Checkpoint) -> Plan:
+    if "adapter_config.json" in ckpt.entries:
+        return Plan((), frozenset({"adapter_config.json"}), unknown="an adapter: its base model decides")
+    if len(ckpt.entries) == 1 and ckpt.shards:
+        return Plan((), frozenset(ckpt.entries), unknown="a single file: no config.json was looked at")
+    return Plan((), frozenset(ckpt.entries), (Event("no-config", "fails"),))

@@ -1,0 +1,256 @@
+"""The nouns every layer speaks. Standard library only; nothing here does I/O or decides anything.
+
+Values move one way: Source → Checkpoint → Reading → Hit → Finding → Report. The types on the hot path are
+NamedTuples: creating 25 frozen dataclasses costs 26 ms at start-up, these cost next to nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Literal, NamedTuple, TypeAlias
+
+Outcome: TypeAlias = Literal["fails", "fails-late", "corrupt", "wrong-precision", "unknown", "ok"]
+Severity: TypeAlias = Literal["error", "warning", "note"]
+Evidence: TypeAlias = Literal["observed", "source", "assumed"]
+Origin: TypeAlias = Literal["requested", "installed", "assumed"]
+SkipKind: TypeAlias = Literal["not-applicable", "abstained", "blind"]
+Safety: TypeAlias = Literal["safe", "unsafe", "manual"]
+Scalar: TypeAlias = str | int | float | bool | None
+Fact: TypeAlias = Scalar | tuple[Scalar, ...]
+Facts: TypeAlias = Mapping[str, Fact]
+
+OUTCOMES: tuple[Outcome, ...] = ("fails", "fails-late", "corrupt", "wrong-precision", "unknown", "ok")
+"""Outcome words, worst first: the verdict of a target is the first of these among its findings."""
+
+SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
+MAX_LOCATIONS = 100
+
+_RANK: dict[str, int] = {word: rank for rank, word in enumerate(OUTCOMES)}
+
+
+def worst(outcomes: Sequence[Outcome]) -> Outcome:
+    """Return the worst of ``outcomes`` (``ok`` when there are none)."""
+    return min(outcomes, key=_RANK.__getitem__, default="ok")
+
+
+class Target(NamedTuple):
+    """One loader at one version, as the user runs it."""
+
+    loader: str
+    """``transformers``, ``vllm``, ``unsloth``, ``peft``, …"""
+    versions: Mapping[str, str]
+    """Package → version, the loader itself included."""
+    options: Mapping[str, Scalar] = {}
+    """Load options such as ``load_in_4bit``, ``fast_inference``, ``tp``."""
+    device: str = "any"
+    origin: Origin = "requested"
+
+    @property
+    def version(self) -> str:
+        """Version of the loader package itself (empty when the model of that loader has no versions)."""
+        return self.versions.get(self.loader, "")
+
+    @property
+    def label(self) -> str:
+        """``vllm==0.32.0,vllm-bnb-plugin==0.0.3,tp=2``: canonical, unique in a run, accepted by ``--for``."""
+        packages = [f"{self.loader}=={self.version}"] if self.version else [self.loader]
+        packages += [f"{name}=={version}" for name, version in self.versions.items() if name != self.loader]
+        packages += [f"{key}={str(value).lower()}" for key, value in self.options.items()]
+        return ",".join(packages)
+
+
+class Location(NamedTuple):
+    """Where in a checkpoint; symbolic (pointer or tensor) until the engine fills in line and column."""
+
+    file: str
+    pointer: str | None = None
+    """JSON pointer (RFC 6901) into ``file``."""
+    tensor: str | None = None
+    line: int | None = None
+    column: int | None = None
+    note: str | None = None
+
+
+class JsonSet(NamedTuple):
+    """Set the value at a JSON pointer (``was`` is a 1-tuple with the old value, or () if the key is absent)."""
+
+    file: str
+    pointer: str
+    value: object
+    was: tuple[object, ...] = ()
+
+
+class JsonDrop(NamedTuple):
+    """Remove the key at a JSON pointer."""
+
+    file: str
+    pointer: str
+    was: tuple[object, ...]
+
+
+class TensorRename(NamedTuple):
+    """Give a tensor another name in its shard's header (and in the index)."""
+
+    file: str
+    tensor: str
+    to: str
+
+
+class TensorView(NamedTuple):
+    """Read the same bytes of a tensor as another dtype and shape (header edit only)."""
+
+    file: str
+    tensor: str
+    dtype: str
+    shape: tuple[int, ...]
+    was: tuple[str, tuple[int, ...]]
+
+
+class MetaSet(NamedTuple):
+    """Set (or with ``value=None`` drop) a key of a shard's ``__metadata__``."""
+
+    file: str
+    key: str
+    value: str | None
+    was: str | None
+
+
+class FileWrite(NamedTuple):
+    """Write a whole small file; ``was`` is its sha256, or None when it must not exist."""
+
+    file: str
+    content: bytes
+    was: str | None
+
+
+class FileMove(NamedTuple):
+    """Rename a file inside the checkpoint."""
+
+    file: str
+    to: str
+
+
+class FileDrop(NamedTuple):
+    """Cut a file to ``size`` bytes (proven trailing bytes only)."""
+
+    file: str
+    size: int
+    was: int
+
+
+class DirRename(NamedTuple):
+    """Rename the checkpoint's directory (last and alone in a plan)."""
+
+    to: str
+
+
+Edit: TypeAlias = (
+    JsonSet | JsonDrop | TensorRename | TensorView | MetaSet | FileWrite | FileMove | FileDrop | DirRename
+)
+
+
+class Fix(NamedTuple):
+    """A repair: what it is called, how sure it is, and the edits (none when it is manual)."""
+
+    title: str
+    safety: Safety
+    edits: tuple[Edit, ...] = ()
+
+
+class Hit(NamedTuple):
+    """What a check yields: one cause, all its victims. It carries no words."""
+
+    facts: Facts
+    """Values for the card's message and ``when`` rows; part of the fingerprint, so no file or directory names
+    unless the cause is that very name."""
+    at: tuple[Location, ...] = ()
+    """First places (at most ``MAX_LOCATIONS``)."""
+    subject: str = ""
+    """Name template (``model.layers.*.mlp.down_proj``) or ``""`` when the whole checkpoint is meant."""
+    count: int = 1
+    outcome: Mapping[str, Outcome] | None = None
+    """Target label → outcome, only for loaders whose card says ``computed``."""
+    fix: Fix | None = None
+    error: Mapping[str, str] | None = None
+    """Target label → the loader's error text, where the loader model computed it."""
+
+
+class Skip(NamedTuple):
+    """A rule that could not be judged; only ``blind`` (bytes could not be had) weakens an ``ok``."""
+
+    rule: str
+    kind: SkipKind
+    reason: str
+
+
+class Crash(NamedTuple):
+    """A rule that raised: a bug in ckptdoctor, reported and survived."""
+
+    rule: str
+    error: str
+
+
+class LoaderOutcome(NamedTuple):
+    """What a finding means for one target."""
+
+    target: Target
+    outcome: Outcome
+    error: str | None
+    evidence: Evidence
+
+
+class Finding(NamedTuple):
+    """A card × the hits of one cause."""
+
+    rule: str
+    severity: Severity
+    message: str
+    count: int
+    locations: tuple[Location, ...]
+    facts: Facts
+    outcomes: tuple[LoaderOutcome, ...]
+    fix: Fix | None
+    fingerprint: str
+    subject: str = ""
+
+
+class Verdict(NamedTuple):
+    """What one loader at one version makes of the checkpoint."""
+
+    target: Target
+    outcome: Outcome
+    precision: str | None
+    because: tuple[str, ...]
+    evidence: Evidence
+    needs: tuple[str, ...] = ()
+    sampled: bool = False
+    reason: str = ""
+    """One short clause for people: why the outcome is not ``ok``, or why it is ``unknown``."""
+
+
+class BytesRead(NamedTuple):
+    """How much of the checkpoint was read, in bytes."""
+
+    headers: int = 0
+    json: int = 0
+    micro: int = 0
+
+
+class Report(NamedTuple):
+    """Everything a run found out about one checkpoint."""
+
+    target: str
+    """The checkpoint as the user typed it."""
+    findings: tuple[Finding, ...]
+    verdicts: tuple[Verdict, ...]
+    skips: tuple[Skip, ...]
+    crashes: tuple[Crash, ...]
+    schemes: tuple[str, ...]
+    bytes_read: BytesRead
+    weights: int = 0
+    """Bytes of tensor data on disk."""
+    rulebook: str = ""
+    revision: str | None = None
+    rules_run: int = 0
+    nothing: str = ""
+    """Why there was nothing to check, else empty."""

@@ -1,0 +1,102 @@
+"""Report → JSON (schema 1, ``report.schema.json``). Within schema 1 keys may be added, never changed."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+
+from .._version import __version__
+from ..model import BytesRead, Finding, LoaderOutcome, Location, Report, Verdict
+from . import Page
+
+SCHEMA = 1
+
+
+def render(reports: Sequence[Report], page: Page) -> str:
+    """Return one report as an object, several under ``reports``; ASCII, so no control character leaves."""
+    several = len(reports) != 1
+    value = {"schema": SCHEMA, "reports": [as_dict(r) for r in reports]} if several else as_dict(reports[0])
+    return json.dumps(value, ensure_ascii=True, allow_nan=False, indent=2) + "\n"
+
+
+def as_dict(report: Report) -> dict[str, object]:
+    """Return ``report`` as JSON values."""
+    return {
+        "schema": SCHEMA,
+        "tool": f"ckptdoctor {__version__}",
+        "rulebook": report.rulebook,
+        "target": report.target,
+        "revision": report.revision,
+        "schemes": list(report.schemes),
+        "weights": report.weights,
+        "bytes_read": dict(zip(BytesRead._fields, report.bytes_read, strict=True)),
+        "rules_run": report.rules_run,
+        "nothing": report.nothing or None,
+        "findings": [_finding(finding) for finding in report.findings],
+        "verdicts": [_verdict(verdict) for verdict in report.verdicts],
+        "skips": [skip._asdict() for skip in report.skips],
+        "crashes": [crash._asdict() for crash in report.crashes],
+    }
+
+
+def _finding(finding: Finding) -> dict[str, object]:
+    fix = finding.fix
+    return {
+        "rule": finding.rule,
+        "severity": finding.severity,
+        "message": finding.message,
+        "subject": finding.subject or None,
+        "count": finding.count,
+        "locations": [_location(place) for place in finding.locations],
+        "facts": {name: _plain(value) for name, value in finding.facts.items()},
+        "outcomes": [_outcome(item) for item in finding.outcomes],
+        "fix": None if fix is None else {"title": fix.title, "safety": fix.safety},
+        "fingerprint": finding.fingerprint,
+    }
+
+
+def _location(place: Location) -> dict[str, object]:
+    return place._asdict()
+
+
+def _outcome(item: LoaderOutcome) -> dict[str, object]:
+    return {
+        "target": item.target.label,
+        "loader": item.target.loader,
+        "version": item.target.version,
+        "outcome": item.outcome,
+        "error": item.error,
+        "evidence": item.evidence,
+    }
+
+
+def _verdict(verdict: Verdict) -> dict[str, object]:
+    target = verdict.target
+    return {
+        "target": target.label,
+        "loader": target.loader,
+        "version": target.version,
+        "with": {name: version for name, version in target.versions.items() if name != target.loader},
+        "options": dict(target.options),
+        "device": target.device,
+        "origin": target.origin,
+        "outcome": verdict.outcome,
+        "precision": verdict.precision,
+        "because": list(verdict.because),
+        "reason": verdict.reason or None,
+        "evidence": verdict.evidence,
+        "needs": list(verdict.needs),
+        "sampled": verdict.sampled,
+    }
+
+
+def _plain(value: object) -> object:
+    """Return a fact as JSON can hold it: tuples become lists; NaN and infinities become text."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, (tuple, list)):
+        return [_plain(item) for item in value]
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    return value

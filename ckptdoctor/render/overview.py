@@ -1,0 +1,127 @@
+"""Several checkpoints at a glance: one row each, worst first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..model import OUTCOMES, SEVERITIES, Outcome, Report, worst
+from . import Page
+from .layout import (
+    OUTCOME_GLYPH,
+    OUTCOME_STYLE,
+    SEVERITY_STYLE,
+    Line,
+    Segment,
+    amount,
+    columns,
+    pad,
+    seg,
+)
+from .safe import clean, elide
+
+_NAME = 16
+"""Columns a checkpoint's name gets at least."""
+
+_SOUND = 20
+"""Sound checkpoints listed one by one; more are only counted (all with --verbose)."""
+
+
+def troubled(report: Report) -> bool:
+    """Tell whether ``report`` deserves a page of its own among many."""
+    blind = any(skip.kind == "blind" for skip in report.skips)
+    return (
+        bool(report.nothing or report.crashes) or blind or any(f.severity == "error" for f in report.findings)
+    )
+
+
+def overview_lines(reports: Sequence[Report], page: Page) -> list[Line]:
+    """Return the table of all ``reports``."""
+    title = amount(len(reports), "checkpoint") + (f" below {clean(page.below)}" if page.below else "")
+    ordered = sorted(reports, key=_rank)
+    sound = [report for report in ordered if _rank(report) == (1, len(OUTCOMES) - 1, len(SEVERITIES))]
+    hidden = 0 if page.verbose or len(sound) <= _SOUND else len(sound)
+    shown = ordered[: len(ordered) - hidden]
+    lines: list[Line] = [[seg(elide(title, page.width), "strong")], []]
+    if shown:
+        lines += _table(shown, page)
+    if hidden:
+        more = " more" if shown else ""
+        lines.append(
+            [
+                Segment("  ✓ ", "ok"),
+                Segment(f"{amount(hidden, 'checkpoint').replace(' ', more + ' ', 1)}: sound"),
+            ]
+        )
+    return lines
+
+
+def _rank(report: Report) -> tuple[int, int, int]:
+    severity = min((SEVERITIES.index(f.severity) for f in report.findings), default=len(SEVERITIES))
+    return 0 if troubled(report) else 1, OUTCOMES.index(_outcome(report)), severity
+
+
+def _outcome(report: Report) -> Outcome:
+    if report.nothing:
+        return "unknown"
+    return worst([verdict.outcome for verdict in report.verdicts])
+
+
+def _table(reports: Sequence[Report], page: Page) -> list[Line]:
+    rows = _rows(reports, page.width - 4)
+    widths = columns(rows)
+    widths[0] = min(widths[0], max(page.width - 4 - sum(widths[1:]) - 2 * (len(widths) - 1), _NAME))
+    lines: list[Line] = []
+    for number, row in enumerate(rows):
+        line: Line = [Segment("  "), _mark(reports[number - 1]) if number else Segment(" "), Segment(" ")]
+        for cell, wide in zip(row, widths, strict=True):
+            line += [pad(cell, wide), Segment("  ")]
+        lines.append(line)
+    return lines
+
+
+def _rows(reports: Sequence[Report], room: int) -> list[Line]:
+    """Return heading and rows: a column per target where that fits, else only the worst outcome."""
+    targets = {v.target.label: v.target for report in reports for v in report.verdicts}
+    full = [f"{target.loader} {target.version}".strip() for target in targets.values()]
+    for names in (full, [target.loader for target in targets.values()]):
+        if len(set(names)) == len(names):
+            head = [seg(name, "dim") for name in ("checkpoint", *names, "findings")]
+            rows = [head, *(_cells(report, list(targets)) for report in reports)]
+            if _NAME + sum(columns(rows)[1:]) + 2 * len(names) + 2 <= room:
+                return rows
+    head = [seg(name, "dim") for name in ("checkpoint", "worst", "findings")]
+    return [
+        head,
+        *([seg(r.target), seg(_outcome(r), OUTCOME_STYLE[_outcome(r)]), _counts(r)] for r in reports),
+    ]
+
+
+def _mark(report: Report) -> Segment:
+    outcome = _outcome(report)
+    if outcome == "ok" and troubled(report):
+        return Segment("✗", "bad")
+    return Segment(OUTCOME_GLYPH[outcome], OUTCOME_STYLE[outcome])
+
+
+def _cells(report: Report, labels: Sequence[str]) -> Line:
+    verdicts = {verdict.target.label: verdict for verdict in report.verdicts}
+    cells: Line = [seg(report.target)]
+    for label in labels:
+        verdict = verdicts.get(label)
+        cells.append(seg(verdict.outcome, OUTCOME_STYLE[verdict.outcome]) if verdict else Segment("–", "dim"))
+    return [*cells, _counts(report)]
+
+
+def _counts(report: Report) -> Segment:
+    if report.nothing:
+        return Segment("nothing to check", "warn")
+    counts = [sum(f.severity == severity for f in report.findings) for severity in SEVERITIES]
+    for severity, count in zip(SEVERITIES, counts, strict=True):
+        if count:
+            more = sum(counts) - count
+            text = amount(count, severity) + (f", {more} more" if more else "")
+            return Segment(text, SEVERITY_STYLE[severity])
+    if report.crashes:
+        return Segment("a rule crashed", "bad")
+    blind = any(skip.kind == "blind" for skip in report.skips)
+    return Segment("could not read all", "warn") if blind else Segment("none", "dim")

@@ -1,0 +1,97 @@
+"""Report → a page for people: verdicts first, then the findings, then one line that sums up."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..model import SEVERITIES, Report
+from . import Page
+from .findings import crash_lines, finding_lines, skip_lines
+from .layout import SEVERITY_STYLE, Line, Segment, amount, flow, fold, hang, paint, seg, size
+from .overview import overview_lines, troubled
+from .safe import clean, elide
+from .verdicts import verdict_lines
+
+
+def render(reports: Sequence[Report], page: Page) -> str:
+    """Return the page for one report, or an overview and the pages of the failing ones."""
+    return paint(lines(reports, page), page)
+
+
+def lines(reports: Sequence[Report], page: Page) -> list[Line]:
+    """Return the styled lines behind ``render``."""
+    if len(reports) == 1:
+        return [*_checkpoint(reports[0], page), [], *_summary(reports, page)]
+    result = overview_lines(reports, page)
+    for report in reports:
+        if troubled(report) or page.verbose:
+            result += [[], [Segment("─" * page.width if page.unicode else "-" * page.width, "dim")]]
+            result += _checkpoint(report, page)
+    return [*result, [], *_summary(reports, page)]
+
+
+def _checkpoint(report: Report, page: Page) -> list[Line]:
+    result: list[Line] = [[seg(elide(clean(report.target), page.width), "strong")]]
+    about = [" + ".join(report.schemes)] if report.schemes else []
+    if report.weights:
+        about.append(f"{size(report.weights)} of weights")
+    if report.revision:
+        about.append(f"revision {report.revision[:12]}")
+    result += [[Segment(text, "dim")] for text in fold(" · ".join(about), page.width)]
+    if report.nothing:
+        result += [
+            [],
+            *hang(
+                [Segment("  ? ", "warn"), Segment("nothing to check", "warn"), Segment("  ")],
+                report.nothing,
+                page,
+            ),
+        ]
+    if report.verdicts:
+        result += [[], *verdict_lines(report.verdicts, page)]
+    result += finding_lines(report, page)
+    return result + skip_lines(report.skips, page) + crash_lines(report.crashes, page)
+
+
+def _summary(reports: Sequence[Report], page: Page) -> list[Line]:
+    """Return the closing line: how it stands, then what it cost."""
+    style, headline = _standing(reports)
+    cost: list[Line] = [[Segment(part, "dim")] for part in _cost(reports, page)]
+    result = flow([], [[Segment(headline, style)], *cost], page)
+    if any(report.findings for report in reports):
+        result.append([Segment("`ckptdoctor explain RULE` tells more about a finding.", "dim")])
+    return result
+
+
+def _standing(reports: Sequence[Report]) -> tuple[str, str]:
+    counts = dict.fromkeys(SEVERITIES, 0)
+    for report in reports:
+        for finding in report.findings:
+            counts[finding.severity] += 1
+    parts = [amount(count, severity) for severity, count in counts.items() if count]
+    crashes = sum(len(report.crashes) for report in reports)
+    parts += [f"{crashes} crashed" if crashes else ""]
+    worst = next((severity for severity, count in counts.items() if count), None)
+    blind = any(skip.kind == "blind" for report in reports for skip in report.skips)
+    if any(parts):
+        style = SEVERITY_STYLE[worst] if worst and not crashes else "bad"
+        return style, ", ".join(part for part in parts if part)
+    if all(report.nothing for report in reports):
+        return "warn", "No verdict"
+    if blind or any(report.nothing for report in reports):
+        return "warn", "Nothing wrong in what could be read"
+    unsure = any(verdict.outcome == "unknown" for report in reports for verdict in report.verdicts)
+    return ("info", "Nothing found, not everything judged") if unsure else ("ok", "Sound")
+
+
+def _cost(reports: Sequence[Report], page: Page) -> list[str]:
+    rules = max((report.rules_run for report in reports), default=0)
+    parts = (
+        [amount(rules, "rule") + (f" in {page.seconds:.2f} s" if page.seconds is not None else "")]
+        if rules
+        else []
+    )
+    read = sum(sum(report.bytes_read) for report in reports)
+    parts += [f"{size(read)} read"] if read else []
+    weights = sum(report.weights for report in reports)
+    return parts + ([f"weights take {size(weights)}"] if weights else [])

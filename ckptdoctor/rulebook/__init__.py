@@ -1,0 +1,1 @@
+"""Rule files on disk: read, validated, compiled. For builds, development and custom rules; no run imports it."""

@@ -1,0 +1,38 @@
+"""The rule files of a folder, read and validated."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from . import validate
+from .document import Document, load
+
+DATA = ("schemes", "loaders", "architectures")
+"""Folders that hold data for the models; every other folder of ``rules/`` is a family of cards."""
+
+
+class Rules(NamedTuple):
+    """All rule files by id: ``family/slug`` for cards, the file's stem for the rest."""
+
+    cards: dict[str, Document]
+    loaders: dict[str, Document]
+    schemes: dict[str, Document]
+    architectures: dict[str, Document]
+
+    def card(self, rule: str) -> dict[str, Any]:
+        """Return the card ``rule`` as written."""
+        value: dict[str, Any] = self.cards[rule].value
+        return value
+
+
+def read(rules: Path) -> Rules:
+    """Read and validate every rule file below ``rules``. Raises RulebookError for the first that is wrong."""
+    found: dict[str, dict[str, Document]] = {kind: {} for kind in ("cards", *DATA)}
+    for path in sorted(rules.glob("*/*.yaml")):
+        folder = path.parent.name
+        kind, key = (folder, path.stem) if folder in DATA else ("cards", f"{folder}/{path.stem}")
+        found[kind][key] = load(path, f"{rules.name}/{folder}/{path.name}")
+    book = Rules(**found)
+    validate.check(rules, book)
+    return book

@@ -1,0 +1,68 @@
+"""The rulebook's schemes (``rules/schemes/*.yaml``) as objects, found by the tensors that give them away."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Any, NamedTuple
+
+from .. import ruledata
+from .monomial import Monomial, parse
+
+REST = "..."
+"""First dimension of a role: any leading dimensions (experts), the same ones in every role that has it."""
+
+
+class Role(NamedTuple):
+    """One tensor of a scheme."""
+
+    name: str
+    dtypes: frozenset[str]
+    """Empty when every dtype will do."""
+    dims: tuple[Monomial, ...] | None
+    """None when the shape says nothing."""
+    stacked: bool
+    """Leading dimensions may come before ``dims``."""
+    optional: bool
+
+
+class Format(NamedTuple):
+    """One scheme."""
+
+    id: str
+    identify: tuple[str, ...]
+    """Roles that no other module has together: where they are, the scheme is meant, complete or not."""
+    roles: Mapping[str, Role]
+    bits: tuple[int, ...]
+    groups: tuple[int | str, ...]
+    """Group sizes along ``in`` that occur; ``in`` for one group per row."""
+    block: int | None
+    """Group size that is not in any shape."""
+
+
+@cache
+def formats(rulebook: ruledata.Rulebook | None = None) -> tuple[Format, ...]:
+    """Return the schemes of the rulebook in use, those with most identifying roles first."""
+    schemes = (rulebook or ruledata.load()).schemes
+    found = [build(name, data) for name, data in schemes.items()]
+    return tuple(sorted(found, key=lambda format_: (-len(format_.identify), format_.id)))
+
+
+def build(name: str, data: Mapping[str, Any]) -> Format:
+    """Build one scheme from its data. Raises ValueError when a dimension cannot be parsed."""
+    roles = {role: _role(role, given) for role, given in data["roles"].items()}
+    return Format(
+        name,
+        tuple(data["identify"]),
+        roles,
+        tuple(data.get("bits", ())),
+        tuple(data.get("group", ())),
+        data.get("block"),
+    )
+
+
+def _role(name: str, data: Mapping[str, Any]) -> Role:
+    shape = data.get("shape")
+    stacked = bool(shape) and shape[0] == REST
+    dims = None if shape is None else tuple(parse(str(dim)) for dim in shape[stacked:])
+    return Role(name, frozenset(data.get("dtype", ())), dims, stacked, bool(data.get("optional")))

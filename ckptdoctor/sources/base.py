@@ -1,0 +1,47 @@
+"""What a source of bytes is: the protocol shared by disk, memory, corpus rows, overlays and (later) the Hub."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, NamedTuple, Protocol
+
+
+class Unavailable(Exception):
+    """The bytes of a file cannot be had (LFS pointer, metadata-only clone, a link that leaves the directory)."""
+
+
+class Stat(NamedTuple):
+    """What is known of one file without reading it."""
+
+    size: int
+    """Size in bytes of the real content (for an LFS pointer: the size the pointer states)."""
+    state: Literal["here", "pointer", "absent", "link-out", "not-a-file", "unreadable"] = "here"
+    """``pointer``: a Git LFS pointer lies in its place; ``absent``: known by name and size only."""
+    sha256: str | None = None
+    """Expected digest, when a pointer states it."""
+
+
+class Span(NamedTuple):
+    """A byte range of a file; ``length`` of None means to the end."""
+
+    path: str
+    start: int
+    length: int | None
+
+
+class Source(Protocol):
+    """Names, sizes and byte ranges of one checkpoint. It never parses and never leaves its root."""
+
+    label: str
+    """The path exactly as the user typed it (name rules look at it verbatim)."""
+
+    def entries(self) -> dict[str, Stat]:
+        """Return every file below the root (depth ≤ 3), by relative POSIX path."""
+        ...
+
+    def read_many(self, spans: Sequence[Span]) -> list[bytes | Unavailable]:
+        """Return the bytes of each span, short when the file ends earlier, or why they cannot be had.
+
+        One call may fetch in parallel; order and length of the result match ``spans``.
+        """
+        ...

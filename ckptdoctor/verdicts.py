@@ -1,0 +1,74 @@
+"""From findings to one verdict per target: the worst outcome among findings in the files it reads decides."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from .checkpoint.nouns import Checkpoint, View
+from .loaders.base import Reading
+from .model import OUTCOMES, Crash, Evidence, Finding, Outcome, Skip, Verdict, worst
+
+_STRENGTH: tuple[Evidence, ...] = ("observed", "source", "assumed")
+
+
+def verdicts(
+    ckpt: Checkpoint,
+    readings: Sequence[Reading],
+    findings: Sequence[Finding],
+    skips: Sequence[Skip],
+    crashes: Sequence[Crash],
+) -> tuple[Verdict, ...]:
+    """Return one verdict per reading, in the order of the targets."""
+    blind = next((skip.reason for skip in skips if skip.kind == "blind"), "")
+    crashed = f"a rule crashed ({crashes[0].rule})" if crashes else ""
+    return tuple(_verdict(ckpt, reading, findings, blind or crashed) for reading in readings)
+
+
+def _verdict(ckpt: Checkpoint, reading: Reading, findings: Sequence[Finding], doubt: str) -> Verdict:
+    mine = [
+        (finding, outcome)
+        for finding in findings
+        for outcome in finding.outcomes
+        if outcome.target.label == reading.target.label
+    ]
+    outcome = worst([item.outcome for _, item in mine])
+    deciding = [(finding, item) for finding, item in mine if item.outcome == outcome and outcome != "ok"]
+    reason = deciding[0][0].message if deciding else ""
+    why_unknown = reading.plan.unknown or doubt
+    if outcome == "ok" and why_unknown:
+        outcome, reason = "unknown", why_unknown
+    return Verdict(
+        target=reading.target,
+        outcome=outcome,
+        precision=_precision(ckpt, reading, outcome),
+        because=tuple(dict.fromkeys(finding.rule for finding, _ in deciding)),
+        evidence=_strongest([item.evidence for _, item in deciding], reading.evidence),
+        needs=reading.plan.needs,
+        reason=reason,
+    )
+
+
+def _strongest(found: Sequence[Evidence], otherwise: Evidence) -> Evidence:
+    return min(found, key=_STRENGTH.index, default=otherwise)
+
+
+def _precision(ckpt: Checkpoint, reading: Reading, outcome: Outcome) -> str | None:
+    """Return how the loader would hold the weights of the layers: a scheme id or ``mixed(a,b)``."""
+    if OUTCOMES.index(outcome) <= OUTCOMES.index("fails") or not reading.held:
+        return None
+    view = ckpt.view(reading.plan.files)
+    schemes = _held(view, reading, layers_only=True) or _held(view, reading, layers_only=False)
+    if len(schemes) > 1:
+        return f"mixed({','.join(sorted(schemes))})"
+    return next(iter(schemes), None)
+
+
+def _held(view: View, reading: Reading, *, layers_only: bool) -> set[str]:
+    """Return the schemes of matrix-like weights (norms and biases say nothing about precision)."""
+    found = set()
+    for number, scheme in reading.held.items():
+        signature = view.signatures[number]
+        matrix = signature.stored.quantized or any(len(leaf.shape) > 1 for leaf in signature.leaves)
+        if scheme and matrix and (not layers_only or "*" in signature.template):
+            found.add(scheme)
+    return found

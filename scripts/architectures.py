@@ -1,0 +1,169 @@
+"""Write `rules/architectures/*.yaml`: which tensors each architecture expects, read off transformers itself.
+
+Run in an environment with torch 2.13.0 and transformers 5.23.0 (ckptdoctor itself needs neither):
+
+    pip install torch==2.13.0 && pip install transformers==5.23.0 pillow
+    python scripts/architectures.py                     # every architecture of the catalogue
+    python scripts/architectures.py LlamaForCausalLM    # one
+    python scripts/architectures.py --check             # verify the files against transformers, write nothing
+
+How: each class is built without memory (meta device) for some fifty random small configurations. From the names
+and shapes seen, the simplest formulas, conditions and index ranges that explain *all* of them are kept; what has
+no such explanation is left out (`?` for a shape, no file for an architecture). The result is then evaluated by
+ckptdoctor's own reader on further random configurations, with keys left out, set to null or under another name,
+and must give exactly the names, shapes and ties that transformers builds and saves. `verified` counts those.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import random
+import sys
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(ROOT / "scripts"))
+
+import transformers  # noqa: E402
+from blueprints.catalogue import CATALOGUE, Recipe  # noqa: E402
+from blueprints.defaults import aliases, key_rules, put, without  # noqa: E402
+from blueprints.derive import Unfit, native_differences, rows, ties, used_keys  # noqa: E402
+from blueprints.layout import blueprint_of, dump  # noqa: E402
+from blueprints.observe import Observation, observe  # noqa: E402
+from blueprints.sample import draw  # noqa: E402
+from blueprints.sensitivity import required  # noqa: E402
+from blueprints.verify import disagreement  # noqa: E402
+
+from ckptdoctor.checkpoint.blueprint import expected, starred  # noqa: E402
+
+OUT = ROOT / "rules" / "architectures"
+SAMPLES, CHECKS = 48, 12
+
+
+def observations(name: str, recipe: Recipe, rng: random.Random, wanted: int) -> Iterator[Observation]:
+    """Yield models for random configurations; raises Unfit when transformers refuses too many of them."""
+    config_class = getattr(transformers, name).config_class
+    refused: list[str] = []
+    seen = 0
+    while seen < wanted:
+        try:
+            observation = observe(name, draw(config_class, rng, recipe.get("choices", {})))
+        except Exception as error:  # noqa: BLE001 - a random configuration may be one that the class refuses
+            refused.append(f"{type(error).__name__}: {error}"[:300])
+            if len(refused) > 4 * wanted:
+                raise Unfit(f"transformers refuses most configurations: {refused[-1]}") from error
+            continue
+        seen += 1
+        yield observation
+
+
+def derive(name: str, recipe: Recipe, seed: int = 1) -> dict[str, Any]:
+    """Derive the blueprint of one architecture; raises Unfit where it cannot be described."""
+    seen = list(observations(name, recipe, random.Random(seed), SAMPLES))
+    renamed, fused = native_differences(seen)
+    kinds = {starred(n)[0]: kind for o in seen for n, kind in o.kinds.items()}
+    for there, here in {t: s for o in seen[:4] for t, s in _spellings(o, renamed).items()}.items():
+        kinds.setdefault(here, kinds.get(there, "other"))
+    for template, parts in fused.items():
+        kinds.update(dict.fromkeys(parts, kinds.get(template, "other")))
+    found = rows(seen, [o.released for o in seen], kinds)
+    blocks = rows(seen, [{n: s for n, s in o.native.items() if starred(n)[0] in fused} for o in seen], kinds)
+    tied = ties(seen, renamed)
+    keys = used_keys([*found, *blocks], tied)
+    config_class = getattr(transformers, name).config_class
+    rules = key_rules(config_class, keys, seen)
+    requires = required(name, keys, seen)
+    return blueprint_of(name, recipe, seen[0].model, found, blocks, fused, renamed, tied, rules, requires)
+
+
+def _spellings(seen: Observation, renamed: dict[str, str]) -> dict[str, str]:
+    from blueprints.derive import respelled
+
+    return {starred(n)[0]: respelled(starred(n)[0], renamed) for n in seen.native}
+
+
+def verify(name: str, recipe: Recipe, blueprint: dict[str, Any], seed: int = 2) -> int:
+    """Count fresh configurations on which blueprint and transformers agree; raises Unfit at the first that differs."""
+    rng = random.Random(seed)
+    agreed = tried = 0
+    config_class = getattr(transformers, name).config_class
+    while agreed < CHECKS and tried < 12 * CHECKS:
+        tried += 1
+        config = draw(config_class, rng, recipe.get("choices", {}))
+        _disguise(config, config_class, blueprint, rng)
+        result = expected(blueprint, copy.deepcopy(config))
+        if isinstance(result, str):
+            continue
+        try:
+            seen = observe(name, config)
+        except Exception:  # noqa: BLE001 - the class refuses this one: nothing to compare
+            continue
+        if problem := disagreement(result, seen):
+            raise Unfit(f"verification: {problem}; config {_brief(config, blueprint)}")
+        agreed += 1
+    if agreed < 3:
+        raise Unfit(f"verification: only {agreed} of {tried} configurations could be compared")
+    return agreed
+
+
+def _disguise(config: dict[str, Any], config_class: Any, blueprint: dict[str, Any], rng: random.Random) -> None:
+    """Leave out, null or rename a few keys, as real files do."""
+    for key, rule in blueprint["keys"].items():
+        chance = rng.random()
+        if chance < 0.12 and "absent" in rule:
+            without(config, key)
+        elif chance < 0.2 and "none" in rule:
+            put(config, key, None)
+        elif chance < 0.5 and aliases(config_class, key):
+            *_, leaf = key.split(".")
+            place = config
+            for section in key.split(".")[:-1]:
+                place = place[section]
+            if leaf in place:
+                put(config, rng.choice(aliases(config_class, key)), place.pop(leaf))
+    flat = blueprint.get("flat")
+    if flat and rng.random() < 0.5:
+        section = config.pop(flat)
+        config.update({k: v for k, v in section.items() if k not in config or k == "tie_word_embeddings"})
+
+
+def _brief(config: dict[str, Any], blueprint: dict[str, Any]) -> dict[str, Any]:
+    return {k: v for k, v in config.items() if k in blueprint["keys"] or isinstance(v, dict)}
+
+
+def main() -> int:
+    """Derive, verify and write; exit 1 if any architecture of the catalogue could not be described."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", metavar="CLASS")
+    parser.add_argument("--check", action="store_true", help="verify what is there, write nothing")
+    parser.add_argument("--trace", action="store_true", help="show where an architecture failed")
+    options = parser.parse_args()
+    failed = 0
+    for name in options.names or CATALOGUE:
+        recipe = CATALOGUE.get(name, {})
+        path = OUT / f"{name}.yaml"
+        try:
+            blueprint = yaml.safe_load(path.read_text()) if options.check else derive(name, recipe)
+            verified = verify(name, recipe, blueprint)
+        except Exception as error:  # noqa: BLE001 - one architecture must not stop the others
+            failed += 1
+            print(f"{name}: {type(error).__name__}: {error}"[:1500], file=sys.stderr)
+            if options.trace:
+                traceback.print_exc()
+            continue
+        blueprint["evidence"]["verified"] = verified
+        if not options.check:
+            path.write_text(dump(blueprint))
+        print(f"{name}: {verified} configurations agree")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,1 @@
+"""Parts of `scripts/architectures.py`; they need torch and transformers, which ckptdoctor itself does not."""

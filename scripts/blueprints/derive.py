@@ -1,0 +1,298 @@
+"""From observations of one architecture to its blueprint."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+from ckptdoctor.checkpoint.blueprint import starred
+
+from .fit import Env, Formulas, When, atoms, conditions, domain, presence
+from .observe import Observation, Shapes, saved_as
+
+Plain = dict[str, Any]
+Index = tuple[int, ...]
+Sizes = dict[Index, tuple[int, ...]]
+
+
+class Unfit(Exception):
+    """The architecture cannot be described; the message says what stood in the way."""
+
+
+class Row(NamedTuple):
+    """One line of a blueprint: a template with its condition, domains, kind and shape."""
+
+    template: str
+    when: When
+    over: list[Any]
+    kind: str
+    dims: list[str]
+
+
+def rows(observations: Sequence[Observation], tables: Sequence[Shapes], kinds: dict[str, str]) -> list[Row]:
+    """Describe every tensor of `tables` (one per observation) by the fewest conditions and domains."""
+    envs = [seen.env for seen in observations]
+    found: list[Row] = []
+    for template, sizes in _by_template(tables).items():
+        found += _rows_of(template, envs, sizes, kinds.get(starred(template)[0], "other"))
+    return found
+
+
+def _by_template(tables: Sequence[Shapes]) -> dict[str, list[Sizes]]:
+    """Tensors by template; index positions that never change stay in the name as numbers."""
+    split: dict[str, list[Sizes]] = {}
+    for place, table in enumerate(tables):
+        for name, shape in table.items():
+            template, index = starred(name)
+            split.setdefault(template, [{} for _ in tables])[place][index] = shape
+    result: dict[str, list[Sizes]] = {}
+    for template, sizes in split.items():
+        fixed = _fixed_positions(sizes)
+        if any(len(sizes_at) > 4 for sizes_at in fixed.values()):
+            raise Unfit(f"{template}: an index range does not vary")
+        for place, table_sizes in enumerate(sizes):
+            for index, shape in table_sizes.items():
+                spelled = _fill(template, {p: index[p] for p in fixed})
+                rest = tuple(n for p, n in enumerate(index) if p not in fixed)
+                result.setdefault(spelled, [{} for _ in tables])[place][rest] = shape
+    return result
+
+
+def _fixed_positions(sizes: Sequence[Sizes]) -> dict[int, frozenset[int]]:
+    present = [s for s in sizes if s]
+    fixed = {}
+    for position in range(len(next(iter(present[0])))):
+        sets = {frozenset(index[position] for index in s) for s in present}
+        if len(sets) == 1:
+            fixed[position] = next(iter(sets))
+    return fixed
+
+
+def _fill(template: str, numbers: dict[int, int]) -> str:
+    stars = iter(range(template.count("*")))
+    parts = [numbers.get(next(stars), "*") if part == "*" else part for part in template.split(".")]
+    return ".".join(map(str, parts))
+
+
+def _rows_of(template: str, envs: Sequence[Env], sizes: Sequence[Sizes], kind: str) -> Iterator[Row]:
+    if all(len(set(s.values())) <= 1 for s in sizes):
+        yield from _uniform(template, envs, sizes, kind)
+        return
+    for part in _split_by_list(envs, sizes):
+        yield from _uniform(template, envs, part, kind)
+
+
+def _split_by_list(envs: Sequence[Env], sizes: Sequence[Sizes]) -> list[list[Sizes]]:
+    """Layers of unlike shape, told apart by what a list such as `layer_types` says of them."""
+    for key in [k for k, v in envs[0].items() if isinstance(v, list)]:
+        kinds = sorted({str(v) for env in envs for v in env[key] or []})
+        parts = [
+            [
+                {i: shape for i, shape in s.items() if i[0] < len(env[key]) and str(env[key][i[0]]) == kind}
+                for s, env in zip(sizes, envs, strict=True)
+            ]
+            for kind in kinds
+        ]
+        whole = sum(len(s) for part in parts for s in part) == sum(map(len, sizes))
+        if whole and all(len(set(s.values())) <= 1 for part in parts for s in part):
+            return parts
+    raise Unfit("shapes differ between layers for no listed reason")
+
+
+def _uniform(template: str, envs: Sequence[Env], sizes: Sequence[Sizes], kind: str) -> Iterator[Row]:
+    for case, places in _cases(template, envs, sizes):
+        when, over = _where(template, [envs[p] for p in places], [sizes[p] for p in places])
+        held = [p for p in places if sizes[p]]
+        shapes = [next(iter(sizes[p].values())) for p in held]
+        for extra, dims in _dims([envs[p] for p in held], shapes):
+            yield Row(template, {**case, **when, **extra}, over, kind, dims)
+
+
+def _cases(template: str, envs: Sequence[Env], sizes: Sequence[Sizes]) -> list[tuple[When, list[int]]]:
+    """Observations told apart by one switch where no single rule says when a tensor is there."""
+    everything = list(range(len(envs)))
+    try:
+        _where(template, envs, sizes)
+        return [({}, everything)]
+    except Unfit as unfit:
+        for key in dict.fromkeys(key for (key, _), _ in atoms(envs).values()):
+            parts = [
+                ({key: wanted}, [p for p, holds in enumerate(truth) if holds])
+                for (k, wanted), truth in atoms(envs).values()
+                if k == key
+            ]
+            parts = [(when, places) for when, places in parts if any(sizes[p] for p in places)]
+            try:
+                for _, places in parts:
+                    _where(template, [envs[p] for p in places], [sizes[p] for p in places])
+                return parts
+            except Unfit:
+                continue
+        raise unfit
+
+
+def _where(template: str, envs: Sequence[Env], sizes: Sequence[Sizes]) -> tuple[When, list[Any]]:
+    if "*" not in template:
+        when = presence(envs, [bool(s) for s in sizes])
+        if when is None:
+            raise Unfit(f"{template}: no condition explains when it is there")
+        return when, []
+    over: list[Any] = []
+    when = {}
+    for position in range(template.split(".").count("*")):
+        sets = [frozenset(index[position] for index in s) for s in sizes]
+        places = range(len(sets)) if position == 0 else [p for p, s in enumerate(sets) if s]
+        found = domain([envs[p] for p in places], [sets[p] for p in places])
+        if found is None:
+            raise Unfit(f"{template}: no range explains index {position}")
+        when = {**when, **found[0]}
+        over.append(found[1])
+    for s in sizes:
+        rectangle = 1
+        for position in range(len(over)):
+            rectangle *= len({index[position] for index in s})
+        if s and rectangle != len(s):
+            raise Unfit(f"{template}: indices do not form a rectangle")
+    return when, over
+
+
+def _dims(envs: Sequence[Env], shapes: Sequence[tuple[int, ...]]) -> list[tuple[When, list[str]]]:
+    """Formulas for a shape; where none fits all observations, one set per value of a switch."""
+    whole = _formulas(envs, shapes)
+    if whole is not None:
+        return [({}, whole)]
+    for key in dict.fromkeys(key for (key, _), _ in atoms(envs).values()):
+        parts: list[tuple[When, list[str]]] = []
+        for (k, wanted), truth in atoms(envs).values():
+            if k != key:
+                continue
+            places = [place for place, holds in enumerate(truth) if holds]
+            dims = _formulas([envs[p] for p in places], [shapes[p] for p in places])
+            if dims is None:
+                break
+            parts.append(({key: wanted}, dims))
+        else:
+            return parts
+    return _dims_by_two(envs, shapes) or [({}, ["?"])]
+
+
+def _dims_by_two(envs: Sequence[Env], shapes: Sequence[tuple[int, ...]]) -> list[tuple[When, list[str]]] | None:
+    """One switch decides, and under one of its values a second one does."""
+    for (key, wanted), truth in atoms(envs).values():
+        yes = [p for p, holds in enumerate(truth) if holds]
+        no = [p for p, holds in enumerate(truth) if not holds]
+        first = _formulas([envs[p] for p in yes], [shapes[p] for p in yes])
+        if first is None or not isinstance(wanted, bool):
+            continue
+        for (k2, w2), t2 in atoms([envs[p] for p in no]).values():
+            if not isinstance(w2, bool):
+                continue
+            one = [p for p, holds in zip(no, t2, strict=True) if holds]
+            two = [p for p, holds in zip(no, t2, strict=True) if not holds]
+            second = _formulas([envs[p] for p in one], [shapes[p] for p in one])
+            third = _formulas([envs[p] for p in two], [shapes[p] for p in two])
+            if second is not None and third is not None:
+                other = {key: not wanted}
+                return [({key: wanted}, first), ({**other, k2: w2}, second), ({**other, k2: not w2}, third)]
+    return None
+
+
+def _formulas(envs: Sequence[Env], shapes: Sequence[tuple[int, ...]]) -> list[str] | None:
+    if len({len(shape) for shape in shapes}) != 1:
+        return None
+    formulas = Formulas(envs)
+    dims = [formulas.find(tuple(column)) for column in zip(*shapes, strict=True)]
+    return None if None in dims else [dim for dim in dims if dim is not None]
+
+
+def native_differences(observations: Sequence[Observation]) -> tuple[dict[str, str], dict[str, list[str]]]:
+    """How names in memory differ from saved ones: (renamed templates, fused template -> what it is saved as)."""
+    renamed: dict[str, str] = {}
+    fused: dict[str, list[str]] = {}
+    for seen in observations[:12]:
+        for name, shape in seen.native.items():
+            if name in seen.released and seen.released[name] == shape:
+                continue
+            template = starred(name)[0]
+            if template in renamed or template in fused:
+                continue
+            saved = saved_as(seen.model, name)
+            names = list(dict.fromkeys(starred(saved_name)[0] for saved_name in saved))
+            if len(names) == 1 and names[0].count("*") == template.count("*") and set(saved.values()) == {shape}:
+                renamed[template] = names[0]
+            elif all(saved_name in seen.released for saved_name in saved):
+                fused[template] = names
+    return _shortest_prefixes(renamed, observations), fused
+
+
+def _shortest_prefixes(renamed: dict[str, str], observations: Sequence[Observation]) -> dict[str, str]:
+    """Reduce template pairs to prefix pairs where that says the same."""
+    pairs: dict[str, str] = {}
+    for there, here in renamed.items():
+        left, right = there.split("."), here.split(".")
+        while len(left) > 1 and len(right) > 1 and left[-1] == right[-1]:
+            left.pop()
+            right.pop()
+        pairs[".".join(left)] = ".".join(right)
+    return pairs
+
+
+def ties(observations: Sequence[Observation], renamed: dict[str, str]) -> list[Plain]:
+    """Tied groups with the condition under which they are tied."""
+    envs = [seen.env for seen in observations]
+    pairs = dict.fromkeys(pair for seen in observations for pair in seen.tied.items())
+    groups: dict[tuple[str, str], list[str]] = {}
+    wanted: dict[str, When] = {}
+    for target, source in pairs:
+        here = [respelled(name, renamed) for name in (source, target)]
+        for when in _when_tied(target, envs, [seen.tied.get(target) == source for seen in observations]):
+            wanted[repr(when)] = when
+            groups.setdefault((here[0], repr(when)), [here[0]]).append(here[1])
+    return [
+        {"names": names, **({"when": wanted[when]} if wanted[when] else {})} for (_, when), names in groups.items()
+    ]
+
+
+def _when_tied(target: str, envs: Sequence[Env], tied: Sequence[bool]) -> list[When]:
+    """The condition for a tie, or two of which either suffices."""
+    when = presence(envs, tied)
+    if when is not None:
+        return [when]
+    single = [(c, truth) for c, truth in conditions(envs) if len(c) == 1]
+    for place, (first, one) in enumerate(single):
+        for second, two in single[place + 1 :]:
+            if [a or b for a, b in zip(one, two, strict=True)] == list(tied):
+                return [first, second]
+    raise Unfit(f"{target}: no condition explains when it is tied")
+
+
+def respelled(name: str, renamed: dict[str, str]) -> str:
+    """A tensor name with its longest known prefix exchanged."""
+    for there, here in sorted(renamed.items(), key=lambda pair: -len(pair[0])):
+        if name == there or name.startswith(f"{there}."):
+            return here + name[len(there) :]
+    return name
+
+
+def used_keys(found: Iterable[Row], tied: Iterable[Plain]) -> list[str]:
+    """Every configuration key that a blueprint reads."""
+    keys: dict[str, None] = {}
+
+    def formula(text: Any) -> None:
+        keys.update(dict.fromkeys(re.findall(r"[A-Za-z_][\w.]*", str(text))))
+
+    for row in found:
+        for dim in row.dims:
+            formula(dim)
+        for each in row.over:
+            for part, text in each.items() if isinstance(each, dict) else [("to", each)]:
+                if part not in ("is", "inverse"):
+                    formula(text)
+        keys.update(dict.fromkeys(row.when))
+    for group in tied:
+        keys.update(dict.fromkeys(group.get("when", {})))
+    return list(keys)
+
+
+

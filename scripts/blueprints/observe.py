@@ -1,0 +1,99 @@
+"""What transformers itself builds for a configuration: names, shapes, kinds, ties, and the names it saves."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import io
+import logging
+import warnings
+from typing import Any, NamedTuple
+
+import torch
+import transformers
+from transformers.core_model_loading import revert_weight_conversion
+
+Shapes = dict[str, tuple[int, ...]]
+
+transformers.logging.set_verbosity(logging.CRITICAL + 1)
+warnings.filterwarnings("ignore")
+
+
+class Observation(NamedTuple):
+    """One model, built without memory for its weights."""
+
+    config: dict[str, Any]
+    """The configuration as drawn, as a config.json would hold it."""
+    env: dict[str, Any]
+    """Every configuration value after the class has filled its defaults, by dotted key."""
+    released: Shapes
+    """Tensors as saved: experts one by one, released prefixes."""
+    native: Shapes
+    """Tensors as the modules name them in memory."""
+    kinds: dict[str, str]
+    tied: dict[str, str]
+    model: Any
+
+
+def observe(class_name: str, config: dict[str, Any]) -> Observation:
+    """Build `class_name` on the meta device and read everything off it; raises what transformers raises."""
+    model_class = getattr(transformers, class_name)
+    settings = model_class.config_class.from_dict(dict(config))
+    env = environment(copy.deepcopy(settings), config)  # before the modules write to it
+    with contextlib.redirect_stdout(io.StringIO()), torch.device("meta"):
+        model = model_class(settings)
+    state = dict(model.state_dict())
+    native = {name: tuple(tensor.shape) for name, tensor in state.items()}
+    released = {name: tuple(t.shape) for name, t in revert_weight_conversion(model, dict(state)).items()}
+    return Observation(config, env, released, native, _kinds(model), _ties(model), model)
+
+
+def environment(settings: Any, config: dict[str, Any], at: str = "") -> dict[str, Any]:
+    """Flatten a configuration object; `head_dim` is added where only the modules know its default."""
+    env: dict[str, Any] = {}
+    for key in [*settings.to_dict(), *(key for key in config if hasattr(settings, key))]:
+        value = getattr(settings, key, None)
+        if hasattr(value, "to_dict"):
+            env.update(environment(value, config.get(key) or {}, f"{at}{key}."))
+        else:
+            # What the file says counts, even where the class overrules it: the reader sees the file.
+            env[at + key] = value if config.get(key) is None else config[key]
+    width, heads = getattr(settings, "hidden_size", None), getattr(settings, "num_attention_heads", None)
+    if f"{at}head_dim" not in env and not hasattr(settings, "head_dim") and isinstance(width, int) and isinstance(heads, int) and heads:
+        env[f"{at}head_dim"] = width // heads
+    return env
+
+
+def saved_as(model: Any, native: str) -> Shapes:
+    """The names and shapes that one tensor of the model is saved under."""
+    tensor = model.state_dict()[native]
+    return {name: tuple(t.shape) for name, t in revert_weight_conversion(model, {native: tensor}).items()}
+
+
+def _ties(model: Any) -> dict[str, str]:
+    return dict(model.all_tied_weights_keys or {})
+
+
+def _kinds(model: Any) -> dict[str, str]:
+    kinds: dict[str, str] = {}
+    head = model.get_output_embeddings() if hasattr(model, "get_output_embeddings") else None
+    for path, module in model.named_modules(remove_duplicate=False):
+        prefix = f"{path}." if path else ""
+        for leaf, _ in [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]:
+            kinds[prefix + leaf] = "head" if module is head and leaf == "weight" else _kind(module, prefix, leaf)
+    return kinds
+
+
+def _kind(module: torch.nn.Module, path: str, leaf: str) -> str:
+    name = type(module).__name__
+    if leaf.endswith("bias") and "Experts" not in name:
+        return "bias"
+    if "Experts" in name or ".experts." in path:
+        return "expert"
+    if isinstance(module, torch.nn.Embedding):
+        return "embedding"
+    if "Norm" in name:
+        return "norm"
+    if isinstance(module, torch.nn.Linear) or name == "Conv1D":
+        return "linear"
+    return "other"

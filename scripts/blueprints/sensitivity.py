@@ -1,0 +1,65 @@
+"""Which untested keys would change the tensors: a blueprint must not speak for values it never saw."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Collection, Iterator, Sequence
+from typing import Any
+
+from .defaults import put
+from .observe import Observation, observe
+
+Plain = dict[str, Any]
+
+_HARMLESS = ("dtype", "torch_dtype", "model_type", "architectures", "problem_type", "transformers_version")
+
+
+def required(name: str, tested: Collection[str], seen: Sequence[Observation]) -> dict[str, list[Any]]:
+    """Keys that stayed the same in every observation although another value changes names, shapes or ties."""
+    found: dict[str, list[Any]] = {}
+    for observation in seen[:2]:
+        for key, value in _scalars(observation.config):
+            if key in tested or key in found or any(_at(o.config, key) != value for o in seen):
+                continue
+            if any(_changes(name, observation, key, other) for other in _others(key, value)):
+                found[key] = [value]
+    return found
+
+
+def _scalars(config: Plain, at: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in config.items():
+        if isinstance(value, dict) and key.endswith("_config"):
+            yield from _scalars(value, f"{at}{key}.")
+        elif key not in _HARMLESS and "token" not in key and isinstance(value, (bool, int, str, type(None))):
+            yield at + key, value
+
+
+def _at(config: Plain, key: str) -> Any:
+    place: Any = config
+    for part in key.split("."):
+        place = place.get(part) if isinstance(place, dict) else None
+    return place
+
+
+def _others(key: str, value: Any) -> list[Any]:
+    if isinstance(value, bool):
+        return [not value]
+    if isinstance(value, int):
+        return [value + 1, 2 * value + 2, 0]
+    if value is None:
+        return [True, 2, 6]
+    return {
+        "position_embedding_type": ["relative_key", "rotary", "absolute"],
+        "feed_forward_proj": ["gated-gelu", "relu"],
+        "hidden_act": ["gelu", "relu"],
+    }.get(key.rpartition(".")[2], [])
+
+
+def _changes(name: str, observation: Observation, key: str, value: Any) -> bool:
+    config = copy.deepcopy(observation.config)
+    put(config, key, value)
+    try:
+        other = observe(name, config)
+    except Exception:  # noqa: BLE001 - a value that the class refuses needs no guard
+        return False
+    return other.released != observation.released or other.tied != observation.tied

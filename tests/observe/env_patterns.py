@@ -1,0 +1,25 @@
+"""The closed list of errors that say something about the observing machine and nothing about the checkpoint.
+
+A record whose forward or load raises one of these has outcome "env". Every pattern is an error that a complete
+checkpoint of its scheme raises too, on the same machine; nothing else may be added.
+"""
+
+from __future__ import annotations
+
+import re
+
+PATTERNS = (
+    # vLLM's CPU wheel built for AVX2 has no kernel for 4-bit GPTQ/AWQ/compressed-tensors products.
+    r"'_OpNamespace' '_C' object has no attribute '\w+'",
+    # ... and registers the fp8 ones with no arguments.
+    r"_C::\w+\(\) expected at most 0 argument\(s\)",
+    # Block-scaled fp8 on a CPU asks for Intel AMX.
+    r"requires AMX tile support",
+    r"Failed to find a kernel that can implement the \w+ linear layer",
+)
+ENV = re.compile("|".join(PATTERNS))
+
+
+def is_env(text: str) -> bool:
+    """Whether an exception's text names a limit of this machine."""
+    return ENV.search(text) is not None

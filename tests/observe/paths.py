@@ -1,0 +1,10 @@
+"""Where the fixtures lie."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+FIXTURES = Path(__file__).parents[2] / "fixtures"
+SOUND = FIXTURES / "sound"
+BROKEN = FIXTURES / "broken"
+OBSERVED = FIXTURES / "observed"

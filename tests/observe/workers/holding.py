@@ -1,0 +1,119 @@
+"""How a loaded model holds its parameters: values, precision, and both against the file."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tests.observe.container import read_shard
+
+SCHEMES = {torch.bfloat16: "bf16", torch.float16: "f16", torch.float32: "f32", torch.uint8: "u8", torch.int8: "i8"}
+SCHEMES |= {torch.float8_e4m3fn: "fp8", torch.float8_e5m2: "fp8-e5m2", torch.float64: "f64"}
+STORED = {"BF16": "bf16", "F16": "f16", "F32": "f32", "F64": "f64", "U8": "u8", "I8": "i8", "F8_E4M3": "fp8"}
+PLAIN = {"bf16", "f16", "f32", "f64"}
+# On a machine without an accelerator transformers dequantises these on purpose, and says so.
+DEQUANTISED_ON_CPU = {"fp8", "fp8-e5m2"}
+
+
+def values(model: Any) -> dict[str, torch.Tensor]:
+    """Every parameter and persistent buffer as float32, quantised weights as the numbers they stand for."""
+    state = {n: t for n, t in model.state_dict().items() if isinstance(t, torch.Tensor)}
+    found = {n: t.float() for n, t in state.items() if ".weight." not in n and not n.endswith((".SCB", ".weight_format"))}
+    for name, module in model.named_modules():
+        if type(module).__name__ == "Linear4bit" and getattr(module.weight, "quant_state", None) is not None:
+            found[f"{name}.weight"] = four_bit(module.weight)
+        elif type(module).__name__ == "Linear8bitLt" and module.weight.dtype == torch.int8:
+            scale = module.weight.SCB if module.weight.SCB is not None else module.state.SCB
+            codes = module.weight.CB if module.weight.CB is not None else module.weight
+            found[f"{name}.weight"] = codes.float() * scale.float().view(-1, 1) / 127
+    return found
+
+
+def four_bit(weight: Any) -> torch.Tensor:
+    """The numbers that a bitsandbytes 4-bit weight stands for."""
+    from bitsandbytes.functional import dequantize_4bit
+
+    decoded: torch.Tensor = dequantize_4bit(weight.data, weight.quant_state)
+    return decoded.float()
+
+
+def compare(
+    sound: dict[str, torch.Tensor], found: dict[str, torch.Tensor], tolerance: float
+) -> tuple[list[str], float]:
+    """The names that only one has or whose values differ by over `tolerance` of the largest; the worst difference."""
+    differing, worst = sorted(sound.keys() ^ found.keys()), 0.0
+    for name in sound.keys() & found.keys():
+        expected, actual = sound[name], found[name]
+        if expected.numel() != actual.numel():
+            differing.append(name)
+            continue
+        difference = (expected.flatten() - actual.flatten()).abs().max().item()
+        worst = max(worst, difference)
+        if not difference <= tolerance * expected.abs().max().item():
+            differing.append(name)
+    return sorted(differing), worst
+
+
+def scheme_of(module: Any, leaf: str, parameter: torch.Tensor) -> str:
+    """The scheme at which a module holds its parameter `leaf`."""
+    kind = type(module).__name__
+    state = getattr(parameter, "quant_state", None)
+    if kind == "Linear4bit" and leaf == "weight" and state is not None:
+        return f"bnb-{state.quant_type}"
+    if kind == "Linear8bitLt" and leaf == "weight" and parameter.dtype == torch.int8:
+        return "bnb-int8"
+    return SCHEMES.get(parameter.dtype, str(parameter.dtype))
+
+
+def held(model: Any) -> dict[str, str]:
+    """The scheme of every matrix: under its module's name if it is that module's weight, else under its own."""
+    schemes = {}
+    for name, module in model.named_modules():
+        for leaf, parameter in module.named_parameters(recurse=False):
+            if parameter.ndim > 1:
+                key = name if leaf == "weight" else f"{name}.{leaf}"
+                schemes[key] = scheme_of(module, leaf, parameter)
+    return schemes
+
+
+def precision(model: Any) -> dict[str, str]:
+    """The scheme of every matrix template, `mixed(...)` where its layers do not agree."""
+    grouped: dict[str, set[str]] = {}
+    for name, scheme in held(model).items():
+        grouped.setdefault(re.sub(r"\.\d+(?=\.|$)", ".*", name), set()).add(scheme)
+    return {
+        name: next(iter(found)) if len(found) == 1 else f"mixed({','.join(sorted(found))})"
+        for name, found in sorted(grouped.items())
+    }
+
+
+def stored(directory: Path) -> dict[str, str]:
+    """The scheme at which each `<module>.weight` is stored, over all the weight files of a directory."""
+    tensors = {n: t for path in sorted(directory.glob("*.safetensors")) for n, t in read_shard(path).tensors.items()}
+    schemes = {}
+    for name, tensor in tensors.items():
+        module, _, leaf = name.rpartition(".")
+        if leaf == "weight":
+            states = [tensors[other] for other in tensors if other.startswith(f"{name}.quant_state.bitsandbytes__")]
+            four = f"bnb-{json.loads(states[0].data)['quant_type']}" if states else None
+            eight = "bnb-int8" if f"{module}.SCB" in tensors else None
+            schemes[module] = four or eight or STORED.get(tensor.dtype, tensor.dtype)
+    return schemes
+
+
+def otherwise_stored(model: Any, directory: Path, *, asked: bool) -> list[str]:
+    """The modules held at another precision than stored, where no option asked for it; 16 and 32 bits are one."""
+    if asked:
+        return []
+    on_disk = stored(directory)
+    wrong = []
+    for name, scheme in held(model).items():
+        kept = on_disk.get(name, scheme)
+        same = kept == scheme or {kept, scheme} <= PLAIN or (kept in DEQUANTISED_ON_CPU and scheme in PLAIN)
+        if not same:
+            wrong.append(f"{name} ({kept} as {scheme})")
+    return wrong

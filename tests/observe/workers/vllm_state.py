@@ -1,0 +1,172 @@
+"""What a loaded vLLM model holds, module by module, in the names and units of the checkpoint.
+
+Taken between vLLM's two steps "load weights" and "process weights after loading", so that no kernel layout
+gets in between. Quantised weights are compared dequantised.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any, NamedTuple
+
+SENTINEL = 0x5A  # every byte of an integer tensor that nobody has written yet; floats are NaN
+RUN = 64  # so many sentinel bytes in a row do not happen in real weights
+FLOATS = {"BF16": "bf16", "F16": "f16", "F32": "f32", "F64": "f64"}
+TORCH = {"bfloat16": "BF16", "float16": "F16", "float32": "F32", "float64": "F64", "int8": "I8", "uint8": "U8"}
+TORCH |= {"float8_e4m3fn": "F8_E4M3", "float8_e5m2": "F8_E5M2", "int32": "I32"}
+FP8 = {"F8_E4M3": "fp8", "F8_E5M2": "fp8-e5m2"}
+EXPERT = re.compile(r"(.*\.experts)\.\d+\.(gate_proj|up_proj|down_proj|w1|w2|w3)")
+LEAVES = {"weight", "qweight", "weight_packed"}
+
+
+class Held(NamedTuple):
+    """One parameter: its dequantised values, its schemes (one, or one per fused shard) and what is unwritten."""
+
+    values: Any
+    schemes: tuple[str, ...]
+    unwritten: int
+
+
+def snapshot(model: Any) -> dict[str, Held]:
+    """Every parameter of the model by vLLM's name, tied ones under both of their names."""
+    method = getattr(getattr(model, "quant_config", None), "get_name", lambda: "")()
+    parameters = dict(model.named_parameters(remove_duplicate=False))
+    held = {}
+    for name, parameter in parameters.items():
+        siblings = {key.rpartition(".")[2] for key in parameters if key.rpartition(".")[0] == name.rpartition(".")[0]}
+        held[name] = hold(parameter, siblings, method)
+    return held
+
+
+def hold(parameter: Any, siblings: set[str], method: str) -> Held:
+    """One parameter as `Held`; `siblings` are the leaves beside it in its module."""
+    states = getattr(parameter, "bnb_quant_state", None)
+    if states is None:
+        dtype = TORCH.get(str(parameter.dtype).rpartition(".")[2], str(parameter.dtype))
+        return Held(parameter.detach().clone(), (scheme(dtype, siblings, method),), unwritten(parameter))
+    if not isinstance(states, dict):  # the experts of one layer share one state
+        return Held(dequantise(parameter.reshape(-1, 1), states), (kind(states),), unwritten(parameter))
+    import torch
+
+    offsets = [int(value) for value in parameter.bnb_shard_offsets]
+    parts = [dequantise(parameter[offsets[i] : offsets[i + 1]], states[i]) for i in range(len(states))]
+    return Held(torch.cat(parts), tuple(kind(states[i]) for i in range(len(states))), unwritten(parameter))
+
+
+def kind(state: Any) -> str:
+    """The scheme of a bitsandbytes quantisation state: 4-bit ones name theirs, 8-bit ones are the bare SCB tensor."""
+    return f"bnb-{state.quant_type}" if hasattr(state, "quant_type") else "bnb-int8"
+
+
+def dequantise(weight: Any, state: Any) -> Any:
+    """The float32 values of one bitsandbytes weight; not-a-number where its state does not fit the weight."""
+    import torch
+    from bitsandbytes.functional import dequantize_4bit
+
+    try:
+        if not hasattr(state, "quant_type"):
+            return weight.float() * (state.float() / 127).reshape(-1, 1)
+        return dequantize_4bit(weight.contiguous(), state).float()
+    except Exception:
+        return torch.full(tuple(state.shape), float("nan"))
+
+
+def unwritten(parameter: Any) -> int:
+    """How many elements (floats) or bytes in long runs (integers) loading left as construction made them."""
+    import torch
+
+    data = parameter.detach().contiguous()
+    if data.dtype.is_floating_point:
+        return int(torch.isnan(data.float()).sum())
+    octets = data.flatten().view(torch.uint8)
+    if octets.numel() < RUN:
+        return 0
+    chunks = octets[: octets.numel() // RUN * RUN].reshape(-1, RUN)
+    return int((chunks == SENTINEL).all(1).sum()) * RUN
+
+
+def scheme(dtype: str, leaves: set[str], method: str) -> str:
+    """The scheme of a module, from its weight's dtype, the leaves beside it and the declared method."""
+    for leaf in leaves:
+        if found := re.fullmatch(r"weight\.quant_state\.bitsandbytes__(nf4|fp4)", leaf):
+            return f"bnb-{found[1]}"
+    if "SCB" in leaves:
+        return "bnb-int8"
+    if "qweight" in leaves:
+        return "awq" if "awq" in method else "gptq"
+    if "weight_packed" in leaves:
+        return method or "packed"
+    return FLOATS.get(dtype) or FP8.get(dtype) or dtype.lower()
+
+
+def stored(directory: Path) -> dict[str, str]:
+    """Scheme of each module that has a matrix in the safetensors headers of a checkpoint; {} if one is unreadable."""
+    dtypes: dict[str, str] = {}
+    matrices = set()
+    try:
+        for path in sorted(directory.glob("*.safetensors")):
+            with path.open("rb") as file:
+                header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+            header.pop("__metadata__", None)
+            dtypes |= {name: entry["dtype"] for name, entry in header.items()}
+            matrices |= {name for name, entry in header.items() if len(entry["shape"]) > 1}
+        config = json.loads((directory / "config.json").read_text())
+        method = str((config.get("quantization_config") or {}).get("quant_method", ""))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}
+    found = {}
+    for name, dtype in dtypes.items():
+        module, _, leaf = name.rpartition(".")
+        if leaf in LEAVES and name in matrices:
+            below = module + "."
+            leaves = {key.removeprefix(below) for key in dtypes if key.startswith(below)}
+            found[module] = scheme(dtype, leaves, method)
+    return found
+
+
+def locate(module: str, held: dict[str, Held], packed: dict[str, list[str]]) -> str | None:
+    """The scheme in which vLLM holds a module of the checkpoint; None where it holds no such module."""
+    parent, _, last = module.rpartition(".")
+    if expert := EXPERT.fullmatch(module):
+        fused = "w2_weight" if expert[2] in {"down_proj", "w2"} else "w13_weight"
+        name = next((key for key in held if key.startswith(expert[1] + ".") and key.endswith(fused)), None)
+        return held[name].schemes[0] if name else None
+    places = [(module, 0)]
+    places += [(f"{parent}.{whole}", parts.index(last)) for whole, parts in packed.items() if last in parts]
+    for place, shard in places:
+        for leaf in LEAVES:
+            if weight := held.get(f"{place}.{leaf}"):
+                schemes = weight.schemes
+                return schemes[shard] if shard < len(schemes) else schemes[0]
+    return None
+
+
+def template(module: str) -> str:
+    """A module name with every number in it replaced by `*`."""
+    return re.sub(r"(?<=\.)\d+(?=\.|$)", "*", module)
+
+
+def by_template(schemes: dict[str, str]) -> dict[str, str]:
+    """Scheme per module template; `mixed(...)` where the modules of one template differ."""
+    groups: dict[str, set[str]] = {}
+    for module, name in schemes.items():
+        groups.setdefault(template(module), set()).add(name)
+    return {key: names.pop() if len(names) == 1 else f"mixed({','.join(sorted(names))})" for key, names in groups.items()}
+
+
+def different(mine: Held, other: Held, cast: bool) -> bool:
+    """Whether two parameters hold different values, beyond rounding where one was cast or quantised on the way."""
+    import torch
+
+    if mine.values.shape != other.values.shape:
+        return True
+    if torch.equal(mine.values, other.values):
+        return False
+    a, b = mine.values.float(), other.values.float()
+    if mine.schemes == other.schemes and not cast:
+        return True
+    tolerance = 0.01 if mine.schemes == other.schemes else 0.25
+    error = (a - b).norm() / b.norm()
+    return not bool(error <= tolerance)  # NaN counts as different

@@ -1,0 +1,119 @@
+"""explain: rule ids, bare messages, other exception classes, tracebacks; every card's own texts lead back to it."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+
+from ckptdoctor import ruledata
+from ckptdoctor.explain import explain, search
+from ckptdoctor.rulebook.patterns import PLACEHOLDER, compile_text
+
+TEXTS = {
+    "bnb/plain-loader": "KeyError: '{module}.weight.absmax'",
+    "bnb/any-key": "KeyError: '{tensor}'",
+    "shape/mismatch": "size mismatch for {tensor}: copying a param with shape {shape} from checkpoint",
+    "shape/assert": "AssertionError: assert param_data.shape == loaded_weight.shape",
+    "header/too-large": "SafetensorError: Error while deserializing header: HeaderTooLarge",
+    "header/any": "SafetensorError: Error while deserializing header: {any}",
+    "method/unknown": "Unknown quantization type, got {method} - supported types are: {{'a': 1}}",
+    "tp/split": "output_size {int} is not divisible by weight quantization block_n = 128",
+}
+PATTERNS: list[dict[str, Any]] = [
+    {"rule": rule, "text": text, "loader": None, **compile_text(text)._asdict()}
+    for rule, text in TEXTS.items()
+]
+TRACEBACK = """\
+(EngineCore_0 pid=4711) ERROR 11-24 06:00:01 [core.py:700] EngineCore failed to start.
+Traceback (most recent call last):
+  File "/usr/lib/python3.12/site-packages/vllm/v1/engine/core.py", line 691, in run_engine_core
+    engine_core = EngineCoreProc(*args, **kwargs)
+  File "/usr/lib/python3.12/site-packages/vllm/model_executor/models/llama.py", line 460, in load_weights
+    param = params_dict[name]
+            ~~~~~~~~~~~^^^^^^
+\x1b[31mKeyError: 'layers.24.mlp.down_proj.weight.absmax'\x1b[0m
+
+The above exception was the direct cause of the following exception:
+
+RuntimeError: Engine core initialization failed. See root cause above. Failed core proc(s): {}
+"""
+
+SEARCHES = {
+    "KeyError: 'layers.24.mlp.down_proj.weight.absmax'": "bnb/plain-loader",
+    "RuntimeError: 'layers.24.mlp.down_proj.weight.absmax'": "bnb/plain-loader",
+    "layers.24.mlp.down_proj.weight.absmax": "bnb/plain-loader",
+    "  layers.3.weight.absmax  \n\n": "bnb/plain-loader",
+    TRACEBACK: "bnb/plain-loader",
+    "KeyError: 'model.norm.weight'": "bnb/any-key",
+    "RuntimeError: Error(s) in loading state_dict for Llama:\n\tsize mismatch for model.layers.0.q: copying a param "
+    "with shape torch.Size([1, 2]) from\ncheckpoint, the shape in current model is [3]": "shape/mismatch",
+    "assert param_data.shape == loaded_weight.shape": "shape/assert",
+    "safetensors_rust.SafetensorError: Error while deserializing header: HeaderTooLarge": "header/too-large",
+    "SafetensorError: Error while deserializing header: invalid UTF-8 at line 1": "header/any",
+    "HeaderTooLarge": "header/too-large",
+    "unknown quantization type, got `fp8` - supported types are: {{'a': 1}}": "method/unknown",
+    "ValueError: output_size 80 is not divisible by weight quantization block_n = 256": "tp/split",
+    "the header of the file could not be deserialized: HeaderTooLarge error": "header/too-large",
+}
+
+
+@pytest.mark.parametrize("query", SEARCHES)
+def test_best_match(query: str) -> None:
+    assert search(query, PATTERNS)[0].rule == SEARCHES[query]
+
+
+@pytest.mark.parametrize(
+    "query", ["", "   ", "KeyError", "hello world, nothing here", "KeyError: ", "{", "\x00" * 50]
+)
+def test_no_match(query: str) -> None:
+    assert search(query, PATTERNS) == []
+
+
+def test_more_specific_text_comes_first() -> None:
+    rules = [
+        c.rule for c in search("SafetensorError: Error while deserializing header: HeaderTooLarge", PATTERNS)
+    ]
+    assert rules == ["header/too-large", "header/any"]
+
+
+def test_closest_wording_is_marked() -> None:
+    [close] = search("assertion on param_data shape against loaded_weight shape", PATTERNS)[:1]
+    assert (close.rule, close.exact) == ("shape/assert", False)
+    assert all(candidate.exact for candidate in search(TRACEBACK, PATTERNS))
+
+
+def test_matched_part_is_given() -> None:
+    [first, *_] = search(TRACEBACK, PATTERNS)
+    assert first.matched.strip("'") == "layers.24.mlp.down_proj.weight.absmax"
+    assert first.pattern == TEXTS["bnb/plain-loader"]
+
+
+@pytest.mark.parametrize(
+    "line", ["a" * 200_000, "size mismatch for " * 10_000, "x.y-" * 50_000 + ".weight.absmax"]
+)
+def test_long_input_takes_no_time(line: str) -> None:
+    start = time.process_time()
+    search(line, PATTERNS)
+    assert time.process_time() - start < 2
+
+
+@pytest.mark.parametrize("card", ruledata.load().cards, ids=lambda card: card.id)
+def test_rule_ids(card: ruledata.Card) -> None:
+    assert [candidate.rule for candidate in explain(card.id)] == [card.id]
+    assert card.id in [candidate.rule for candidate in explain(card.id.split("/")[1])]
+    assert explain(card.id)[0].summary == ruledata.cold(card.id)["summary"]
+
+
+FILLED = {"int": "24", "shape": "[4096, 64]", "dtype": "BF16", "count": "3"}
+
+
+@pytest.mark.parametrize("pattern", ruledata.patterns(), ids=lambda p: f"{p['rule']}: {p['text'][:40]}")
+def test_every_text_of_a_card_leads_to_it(pattern: dict[str, Any]) -> None:
+    """The text as a loader would print it gives this rule, or one whose text is at least as telling."""
+    printed = PLACEHOLDER.sub(lambda found: FILLED.get(found[1], "layers.24.mlp.down_proj"), pattern["text"])
+    candidates = explain(f"Traceback (most recent call last):\n  File x\n{printed}\n", limit=50)
+    mine = next((candidate for candidate in candidates if candidate.rule == pattern["rule"]), None)
+    assert mine is not None
+    assert mine.exact
