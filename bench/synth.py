@@ -215,7 +215,9 @@ def _write_shard(path: Path, tensors: Sequence[Tensor]) -> None:
 
 def main() -> None:
     """Run from the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("kind", choices=sorted(KINDS))
     parser.add_argument("out", type=Path)
     arguments = parser.parse_args()

@@ -167,7 +167,7 @@ class Hit(NamedTuple):
     """First places (at most ``MAX_LOCATIONS``)."""
     subject: str = ""
     """Name template (``model.layers.*.mlp.down_proj``) or ``""`` when the whole checkpoint is meant."""
-    count: int = 1
+    count: int = 1  # type: ignore[assignment]  # hides tuple.count, which nobody calls
     outcome: Mapping[str, Outcome] | None = None
     """Target label → outcome, only for loaders whose card says ``computed``."""
     fix: Fix | None = None
@@ -205,7 +205,7 @@ class Finding(NamedTuple):
     rule: str
     severity: Severity
     message: str
-    count: int
+    count: int  # type: ignore[assignment]  # hides tuple.count, which nobody calls
     locations: tuple[Location, ...]
     facts: Facts
     outcomes: tuple[LoaderOutcome, ...]

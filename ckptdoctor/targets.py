@@ -6,6 +6,7 @@ import re
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from . import ruledata
 from .model import Origin, Scalar, Target
@@ -138,7 +139,7 @@ def _companion(loader: str, package: str, filled: Mapping[str, str], day: str) -
     return max(candidates, key=ruledata.parse_version, default="")
 
 
-def _fits(package: str) -> list[tuple[str, dict[str, ruledata.Any]]]:
+def _fits(package: str) -> list[tuple[str, dict[str, Any]]]:
     """Return (package whose version decides, row) for every sourced rule about which ``package`` fits."""
     return [
         (owner, row)
@@ -195,7 +196,7 @@ def _loaders() -> Mapping[str, Mapping[str, object]]:
     return ruledata.load().loaders
 
 
-def _list(rows: object) -> list[dict[str, ruledata.Any]]:
+def _list(rows: object) -> list[dict[str, Any]]:
     return list(rows) if isinstance(rows, list | tuple) else []
 
 

@@ -65,10 +65,10 @@ def _precision(ckpt: Checkpoint, reading: Reading, outcome: Outcome) -> str | No
 
 def _held(view: View, reading: Reading, *, layers_only: bool) -> set[str]:
     """Return the schemes of matrix-like weights (norms and biases say nothing about precision)."""
-    found = set()
-    for number, scheme in reading.held.items():
+    found: set[str] = set()
+    for number, schemes in reading.held.items():
         signature = view.signatures[number]
         matrix = signature.stored.quantized or any(len(leaf.shape) > 1 for leaf in signature.leaves)
-        if scheme and matrix and (not layers_only or "*" in signature.template):
-            found.add(scheme)
+        if matrix and (not layers_only or "*" in signature.template):
+            found.update(scheme for scheme in schemes if scheme)
     return found

@@ -80,6 +80,10 @@ def derive(name: str, recipe: Recipe, seed: int = 1) -> dict[str, Any]:
     config_class = getattr(transformers, name).config_class
     rules = key_rules(config_class, keys, seen)
     requires = required(name, keys, seen)
+    if recipe.get("plain_names"):
+        requires |= {name: [] for rule in rules.values() for name in rule.pop("alias", ())}
+    for key in dict.fromkeys(key for row in found for key, wanted in row.when.items() if isinstance(wanted, str)):
+        requires[key] = sorted({o.env[key] for o in seen})
     return blueprint_of(name, recipe, seen[0].model, found, blocks, fused, renamed, tied, rules, requires)
 
 
@@ -121,7 +125,7 @@ def _disguise(config: dict[str, Any], config_class: Any, blueprint: dict[str, An
             without(config, key)
         elif chance < 0.2 and "none" in rule:
             put(config, key, None)
-        elif chance < 0.5 and aliases(config_class, key):
+        elif chance < 0.5 and "alias" in rule:
             *_, leaf = key.split(".")
             place = config
             for section in key.split(".")[:-1]:

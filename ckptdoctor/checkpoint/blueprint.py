@@ -197,8 +197,12 @@ class Keys:
             rule = self._rules.get(key, {})
             for name in (key, *rule.get("alias", ())):
                 found, value = self._stored(name)
-                if found and not any(type(value) is type(each) and value == each for each in accepted):
+                if found and not any(self._accepts(each, value) for each in accepted):
                     raise Unknowable(f"{name} has an unusual value")
+
+    def _accepts(self, accepted: Any, value: Any) -> bool:
+        wanted = self.value(accepted["key"]) if isinstance(accepted, Mapping) else accepted
+        return type(value) is type(wanted) and bool(value == wanted)
 
     def indices(self, domain: int | str | Plain) -> tuple[int, ...]:
         """The indices that a domain (`rules/architectures/README.md`) stands for."""

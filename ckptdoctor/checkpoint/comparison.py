@@ -182,11 +182,11 @@ class _Comparer:
     def _resolve(self, tensor: str) -> tuple[str, bool] | None:
         """The expected template that a stored one serves, and whether it is that very tensor."""
         for candidate in self._spellings(tensor):
-            if candidate in self._known:
-                return candidate, True
-            for whole in _wholes(candidate):
-                if whole in self._known:
-                    return whole, False
+            whole = next((name for name in (candidate, *_wholes(candidate)) if name in self._known), None)
+            if whole is not None:
+                if self._expected.prefix and candidate == f"{self._expected.prefix}.{tensor}":
+                    self._bare = True
+                return whole, whole == candidate
         return None
 
     def _spellings(self, tensor: str) -> Iterator[str]:

@@ -111,7 +111,9 @@ def _leading_metadata(raw: bytes) -> object:
     match = _LEADING_METADATA.match(raw)
     if match is None:
         return None
-    value, _ = json.JSONDecoder().raw_decode(raw[match.end() : match.end() + 65536].decode("utf-8", "replace"))
+    value, _ = json.JSONDecoder().raw_decode(
+        raw[match.end() : match.end() + 65536].decode("utf-8", "replace")
+    )
     return value
 
 

@@ -41,7 +41,7 @@ def check_layout(shard: Shard, decoded: Decoded) -> list[Defect]:
         if size is None:
             size = sizes[key] = _size(*key)
         begin, end = tensor.data_offsets
-        if end - begin != size or begin < 0:
+        if end - begin != size:
             odd.append(name)
         ordered = ordered and begin == cursor
         cursor = end
@@ -88,8 +88,11 @@ class _Inspection:
         for name, (field, why) in self.decoded.malformed.items():
             self._add("tensor-malformed", name, {"field": field, "why": why})
         unknown: set[str] = set()
-        for name in self.odd:
-            self._judge(name, self.decoded.tensors[name], unknown)
+        odd = set(self.odd)
+        for name, tensor in self.decoded.tensors.items():
+            begin, end = tensor.data_offsets
+            if name in odd or begin < 0 or end >= LIMIT:
+                self._judge(name, tensor, unknown)
         data_end, last = self._walk()
         if last not in self.suspects:
             self.found["end"] = [
@@ -111,7 +114,9 @@ class _Inspection:
             self._add("negative-or-huge", name, {"field": "data_offsets"})
         elif end < begin:
             self.unplaced.add(name)
-            self._add("tensor-malformed", name, {"field": "data_offsets", "why": "the end is before the begin"})
+            self._add(
+                "tensor-malformed", name, {"field": "data_offsets", "why": "the end is before the begin"}
+            )
         elif size == _NEGATIVE:
             self._add("negative-or-huge", name, {"field": "shape"})
         elif size == _UNKNOWN:

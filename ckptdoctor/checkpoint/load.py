@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 from ..model import Location
 from ..sources import pointer
-from ..sources.base import Source, Span, Unavailable
+from ..sources.base import Source, Span, Stat, Unavailable
 from . import header, index, jsondoc
 from .gc_paused import gc_paused
 from .nouns import Checkpoint, Defect, Shard
@@ -58,9 +58,19 @@ def load(source: Source, *, metadata_only: bool = False, progress: Progress | No
                 ckpt.defects += defects
                 if found is not None:
                     ckpt.indexes[name] = found
+        if metadata_only:
+            _name_absent_shards(ckpt)
         _load_shards(ckpt, progress)
     ckpt.defects += _unopened(ckpt)
     return ckpt
+
+
+def _name_absent_shards(ckpt: Checkpoint) -> None:
+    """Take the weight files an index names as known by name where a metadata-only clone lacks them."""
+    for found in ckpt.indexes.values():
+        for file in found.files:
+            if file.endswith(".safetensors") and not index.bad_path(file, ckpt.entries):
+                ckpt.entries.setdefault(file, Stat(0, "absent"))
 
 
 def _load_docs(ckpt: Checkpoint) -> None:
@@ -106,11 +116,11 @@ def _load_shards(ckpt: Checkpoint, progress: Progress | None) -> None:
 
 def _shard_names(ckpt: Checkpoint) -> list[str]:
     """Return every safetensors file of the root and those below it that an index names."""
-    named = {file for found in ckpt.indexes.values() for file in set(found.weight_map.values()) if "/" in file}
+    named = {
+        file for found in ckpt.indexes.values() for file in set(found.weight_map.values()) if "/" in file
+    }
     return [
-        name
-        for name in ckpt.entries
-        if name.endswith(".safetensors") and ("/" not in name or name in named)
+        name for name in ckpt.entries if name.endswith(".safetensors") and ("/" not in name or name in named)
     ]
 
 

@@ -57,6 +57,8 @@ class LeafSets:
         for name, dtype, shape in tensors:
             if "weight." in name:
                 module, leaf = split(name)
+                if leaf.startswith("weight.quant_state."):
+                    shape = ()  # its length varies with the digits of an offset: no trait of the module
             else:
                 module, _, leaf = name.rpartition(".")
             step = (modules.get(module, 0), leaf, dtype, shape)

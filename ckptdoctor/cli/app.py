@@ -13,7 +13,7 @@ import click
 
 from .._version import __version__
 from ..render.safe import clean
-from .exits import INTERRUPTED, NO_VERDICT, USAGE
+from .exits import DEBUG, INTERRUPTED, NO_VERDICT, USAGE
 
 COMMANDS = ("check", "explain", "rules")
 """Commands, in the order help lists them: each the function of that name in the module of that name here."""
@@ -73,7 +73,7 @@ def run(args: Sequence[str]) -> int:
 def _unexpected(error: Exception) -> int:
     from ..ruledata import RulebookError
 
-    if os.environ.get("CKPTDOCTOR_DEBUG"):
+    if DEBUG in os.environ:
         import traceback
 
         traceback.print_exception(error)
@@ -81,8 +81,6 @@ def _unexpected(error: Exception) -> int:
         sys.stderr.write(f"ckptdoctor: {clean(str(error))}\n")
         return USAGE
     what = clean(f"{type(error).__name__}: {error}")
-    sys.stderr.write(
-        f"ckptdoctor: internal error: {what}\n"
-        "This is a bug in ckptdoctor, please report it (CKPTDOCTOR_DEBUG=1 shows where it happened).\n"
-    )
+    hint = "please report this bug (CKPTDOCTOR_DEBUG=1 shows where it happened)"
+    sys.stderr.write(f"ckptdoctor: internal error: {what}; {hint}\n")
     return NO_VERDICT

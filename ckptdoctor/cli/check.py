@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -9,10 +10,10 @@ from typing import TypeAlias
 
 import click
 
-from ..model import BytesRead, Report, Target
+from ..model import BytesRead, Crash, Report, Target
 from ..render import FORMATS, render
 from . import inputs
-from .exits import exit_code
+from .exits import DEBUG, exit_code
 from .output import page_for, write
 from .progress import Progress
 
@@ -77,6 +78,7 @@ def _looker(
 ) -> _Look:
     """Return what turns one path into its report, be it that the path cannot be read."""
     from ..engine import check_source
+    from ..ruledata import RulebookError
     from ..sources import open_source
 
     def look(path: str) -> Report:
@@ -92,6 +94,14 @@ def _looker(
                 )
         except OSError as error:
             return _unchecked(path, f"cannot be read: {error.strerror or error}")
+        except (
+            Exception
+        ) as error:  # ours to answer for, and no reason to keep quiet about the other checkpoints
+            if isinstance(error, RulebookError) or DEBUG in os.environ:
+                raise
+            return _unchecked(path, "")._replace(
+                crashes=(Crash("engine", f"{type(error).__name__}: {error}"),)
+            )
 
     return look
 

@@ -6,6 +6,9 @@ from collections.abc import Sequence
 
 from ..model import SEVERITIES, Report
 
+DEBUG = "CKPTDOCTOR_DEBUG"
+"""Environment variable that shows where an internal error happened."""
+
 OK, FINDINGS, USAGE, NO_VERDICT, INTERRUPTED = 0, 1, 2, 3, 130
 
 

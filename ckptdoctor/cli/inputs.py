@@ -73,6 +73,11 @@ def rule(text: str) -> str | None:
     return found[0] if found else None
 
 
+def looks_like_rule(text: str) -> bool:
+    """Tell whether ``text`` is meant as a rule id rather than as an error message."""
+    return re.fullmatch(r"[a-z0-9-]+/[a-z0-9-]+", text) is not None
+
+
 def unknown_rule(text: str) -> click.UsageError:
     """Return the error for a rule id that does not exist, with the nearest one that does."""
     from .. import ruledata

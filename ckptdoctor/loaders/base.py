@@ -6,7 +6,7 @@ releases, evidence). It says what happens as *events*; a card gives each event i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from ..checkpoint.nouns import Checkpoint, Signature, View
@@ -22,7 +22,7 @@ class Event(NamedTuple):
     facts: Facts = {}
     at: tuple[Location, ...] = ()
     subject: str = ""
-    count: int = 1
+    count: int = 1  # type: ignore[assignment]  # hides tuple.count, which nobody calls
     error: str | None = None
     """The text the loader raises."""
     evidence: Evidence = "source"
@@ -48,8 +48,9 @@ class Reading(NamedTuple):
 
     target: Target
     plan: Plan
-    held: Mapping[int, str]
-    """Index of the signature in the view → scheme id the loader holds it at (absent: not loaded or not judged)."""
+    held: Mapping[int, Mapping[str, Sequence[str]]]
+    """Index of the signature in the view → scheme id the loader holds it at → its modules held so
+    (absent: not loaded or not judged)."""
     events: tuple[Event, ...]
     """The plan's events and those of the reading."""
     evidence: Evidence = "source"

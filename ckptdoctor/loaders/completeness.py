@@ -5,15 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from ..checkpoint.comparison import Missing
-from ..model import MAX_LOCATIONS, Location, Outcome
+from ..checkpoint.nouns import View
+from ..model import MAX_LOCATIONS, Location, Outcome, worst
 from .base import Event
 from .modules import Architecture
 
 _FEW = 0.05
 """Below this share of expected tensors the names follow another scheme altogether."""
+_COMPONENT = 10
+"""So many unexpected name templates under foreign top-level names are another model's component, kept on purpose."""
+WRAPPERS = ("_orig_mod.", "module.", "base_model.model.")
+"""Prefixes that torch.compile, DistributedDataParallel and PEFT put before every name of what they wrap."""
 
 
 def tensor_events(
+    view: View,
     known: Architecture,
     of_missing: Callable[[Missing], Outcome],
     *,
@@ -29,7 +35,9 @@ def tensor_events(
     if found is None or not found.expected:
         return
     if found.matched < _FEW and found.expected > 1:
-        yield Event("foreign-names", "unknown" if found.matched else of_missing(_all(known)), {}, (Location(""),))
+        wrapped = all(signature.template.startswith(WRAPPERS) for signature in view.signatures)
+        outcome = worst([of_missing(_EVERYTHING), unexpected("")]) if wrapped else "unknown"
+        yield Event("foreign-names", outcome, {"wrapped": wrapped}, (Location(""),))
         return
     for row in found.missing:
         yield Event(
@@ -40,8 +48,11 @@ def tensor_events(
             row.template,
             len(row.indices),
         )
+    foreign = _component(known)
     for extra in found.unexpected:
-        yield Event("unexpected-tensor", unexpected(extra.template), {}, (), extra.template, extra.total)
+        outcome = unexpected(extra.template)
+        outcome = "unknown" if outcome != "ok" and extra.template in foreign else outcome
+        yield Event("unexpected-tensor", outcome, {}, (), extra.template, extra.total)
     for wrong in found.mismatched:
         yield Event(
             "shape-mismatch",
@@ -55,5 +66,13 @@ def tensor_events(
         yield Event("bare-names", bare, {}, ())
 
 
-def _all(known: Architecture) -> Missing:
-    return Missing("", ((),), "linear")
+def _component(known: Architecture) -> frozenset[str]:
+    """Return unexpected templates that look like a whole component of another model (a vision tower, say)."""
+    if known.comparison is None or known.expected is None:
+        return frozenset()
+    own = {template.partition(".")[0] for template in known.expected.entries}
+    foreign = [extra.template for extra in known.comparison.unexpected if extra.template.partition(".")[0] not in own]
+    return frozenset(foreign) if len(foreign) >= _COMPONENT else frozenset()
+
+
+_EVERYTHING = Missing("", ((),), "linear")

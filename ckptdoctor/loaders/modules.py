@@ -26,6 +26,12 @@ class Architecture(NamedTuple):
     """Tensor name template → linear, expert, embedding, head, norm, bias or other."""
 
 
+def is_mlx(ckpt: Checkpoint) -> bool:
+    """Whether this is an MLX export: ``quantization`` beside a ``quantization_config`` that names no method."""
+    block = ckpt.config.get("quantization_config", {})
+    return isinstance(ckpt.config.get("quantization"), dict) and isinstance(block, dict) and not block.get("quant_method")
+
+
 def family(scheme: str) -> str:
     """Fold a scheme id into what loaders distinguish: ``dense``, ``bnb-4bit``, ``bnb-8bit`` or the id itself."""
     if scheme in DENSE:
@@ -51,16 +57,18 @@ def _architecture(ckpt: Checkpoint, view: View) -> Architecture:
     if isinstance(wanted, str):
         return Architecture(None, None, wanted, {})
     kinds = {template: entries[0].kind for template, entries in wanted.entries.items() if entries}
+    kinds |= {template: blocks[0].entry.kind for template, blocks in wanted.fused.items() if blocks}
     return Architecture(wanted, compare(wanted, view.signatures), "", kinds)
 
 
 def kind(signature: Signature, known: Architecture) -> str:
     """Return what kind of module ``signature`` is: by the architecture, else by its shape and name, else ""."""
-    tensor = f"{signature.template}.weight"
-    bare = signature.template.removeprefix("model.")
-    for spelling in (tensor, f"model.{tensor}", f"{bare}.weight"):
-        if spelling in known.kinds:
-            return known.kinds[spelling]
+    first = next((leaf.name for leaf in signature.leaves if leaf.name != "bias"), "")
+    template = signature.template
+    for name in ("weight", first):
+        for spelling in (f"{template}.{name}", f"model.{template}.{name}", f"{template}.{name}".removeprefix("model.")):
+            if spelling in known.kinds:
+                return known.kinds[spelling]
     return "" if known.expected is not None else _guess(signature)
 
 

@@ -1,48 +1,78 @@
-"""Where a loader reads a weight as something other than what is stored: one event per signature."""
+"""Where a loader holds a weight as something other than what is stored: one event per signature and reading."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from ..checkpoint.nouns import View
-from ..model import Target
+from ..checkpoint.nouns import Signature, View
+from ..model import Location, Target
 from .base import Event
 from .facts import disagreement
-from .modules import DENSE, family
+from .modules import family
+
+Held = dict[int, dict[str, Sequence[str]]]
+
+UNDECLARED, SKIPPED = "undeclared", "skipped"
+"""How a loader that sees no quantisation reads a weight: nothing declares it, or the skip list names it."""
+
+
+def hold(view: View, read: Callable[[Signature, str], str], by_module: Callable[[Signature], bool]) -> Held:
+    """Return scheme → modules for every signature; ``read`` gives the scheme of one module.
+
+    Modules of a signature are asked one by one only where ``by_module`` says that names decide (a skip list).
+    """
+    held: Held = {}
+    for number, signature in enumerate(view.signatures):
+        if not signature.modules:
+            continue
+        if not by_module(signature):
+            held[number] = {read(signature, signature.modules[0]): signature.modules}
+            continue
+        split: dict[str, list[str]] = {}
+        for module in signature.modules:
+            split.setdefault(read(signature, module), []).append(module)
+        held[number] = dict(split)
+    return held
 
 
 def disagreements(
-    view: View, held: Mapping[int, str], data: Mapping[str, object], target: Target, *, asked: str = ""
+    view: View, held: Held, data: Mapping[str, object], target: Target, *, asked: str = ""
 ) -> Iterator[Event]:
-    """Yield a ``disagreement`` event for every signature held in another family than it is stored in.
+    """Yield a ``disagreement`` event for modules held in another family than they are stored in.
 
     ``asked`` is the family the user's own flag asks for: getting that is what was wanted.
     """
-    for number, read in held.items():
+    for number, split in held.items():
         signature = view.signatures[number]
-        stored = signature.stored.scheme
-        if not stored or not read or family(stored) == family(read) or family(read) == asked:
-            continue
-        if read not in DENSE and read != "dense" and stored not in DENSE and not signature.stored.quantized:
-            continue
-        outcome, error = disagreement(data, family(stored), family(read), target.version)
-        if outcome == "unknown" and family(stored) not in _MODELLED:
-            continue
-        tensor = signature.modules[0] if signature.modules else signature.template
-        yield Event(
-            "disagreement",
-            outcome,
-            {"stored": family(stored), "read": family(read)},
-            view.locate(signature, _weight(signature.leaves)),
-            signature.template,
-            signature.count,
-            error=error.replace("{module}", tensor) if error else None,
-        )
+        stored = family(signature.stored.scheme)
+        for scheme, modules in split.items():
+            read = family(scheme)
+            if not stored or not read or stored == read or read == asked:
+                continue
+            outcome, error = disagreement(data, stored, read, target.version)
+            if outcome == "unknown" and stored not in _MODELLED:
+                continue
+            leaf = "weight" if signature.leaf("weight") else signature.leaves[0].name
+            yield Event(
+                "disagreement",
+                outcome,
+                {"stored": stored, "read": read},
+                tuple(_places(view, modules, leaf)),
+                signature.template,
+                len(modules),
+                error=error.replace("{module}", modules[0]) if error else None,
+            )
+
+
+def _places(view: View, modules: Sequence[str], leaf: str) -> Iterator[Location]:
+    for module in modules[:100]:
+        tensor = f"{module}.{leaf}" if module else leaf
+        yield Location(view.owner.get(tensor, ""), tensor=tensor)
 
 
 _MODELLED = frozenset({"dense", "bnb-4bit", "bnb-8bit"})
 
 
-def _weight(leaves: tuple[object, ...]) -> str | None:
-    names = [getattr(leaf, "name", "") for leaf in leaves]
-    return "weight" if "weight" in names else None
+def schemes(held: Mapping[int, Mapping[str, Sequence[str]]]) -> set[str]:
+    """Return every scheme something is held at."""
+    return {scheme for split in held.values() for scheme in split}

@@ -14,10 +14,11 @@ from ..model import Location, Outcome, Target
 from . import facts, skips
 from .base import Event, Plan, Reading
 from .completeness import tensor_events
-from .modules import Architecture, architecture, family, is_convertible
-from .precision import disagreements
+from .modules import Architecture, architecture, family, is_convertible, is_mlx
+from .precision import SKIPPED, UNDECLARED, Held, disagreements, hold
 
 _CONFIG_FILES = frozenset({"config.json", "generation_config.json"})
+_NO_METHOD = "ValueError: The model's quantization config from the arguments has no `quant_method` attribute"
 _PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json")
 
 
@@ -40,6 +41,8 @@ class Transformers:
         if not files and not events and any(name in here for name in _PICKLES):
             return Plan((), frozenset(opened), unknown="only pickled weights, which are never opened")
         if not files and not events:
+            if ckpt.metadata_only:
+                return Plan((), frozenset(opened), unknown="no weight file is known by name")
             events.append(Event("no-weights", "fails", error="OSError: Error no file named model.safetensors"))
         method, refusals = quantizer(ckpt, data)
         return Plan(files, frozenset(opened), (*events, *refusals), method, unknown=_unmodelled(method))
@@ -48,14 +51,18 @@ class Transformers:
         """Say how every weight is held, and what is missing, mismatched or read as what it is not."""
         known = architecture(ckpt, view)
         events = list(plan.events)
-        held: dict[int, str] = {}
-        if plan.files and not plan.unknown:
+        held: Held = {}
+        if plan.files and not plan.unknown and not is_mlx(ckpt):
             skipped = _skipper(ckpt, known, target, data)
-            for number, signature in enumerate(view.signatures):
-                held[number] = read_as(signature, plan.method, known, skipped, _dtype(ckpt))
+            dtype = _dtype(ckpt)
+            held = hold(
+                view,
+                lambda signature, module: read_as(signature, module, plan.method, known, skipped, dtype),
+                lambda signature: plan.method.startswith("bnb-") and is_convertible(signature, known),
+            )
             events += disagreements(view, held, data, target)
             events += tensor_events(
-                known, lambda row: _outcome_of_missing(row, plan.method), unexpected=lambda template: "ok", bare="ok"
+                view, known, lambda row: _outcome_of_missing(row, plan.method), unexpected=lambda template: "ok", bare="ok"
             )
         return Reading(target, plan, held, tuple(events), facts.evidence(data, target))
 
@@ -90,6 +97,8 @@ def quantizer(ckpt: Checkpoint, data: Mapping[str, object]) -> tuple[str, list[E
     at = (Location("config.json", "/quantization_config"),)
     if not isinstance(block, dict):
         return "", [Event("quantization-config-type", "fails", {}, at)]
+    if is_mlx(ckpt):
+        return "", [Event("mlx", "fails", {}, at, error=_NO_METHOD)]
     four, eight = bool(block.get("load_in_4bit")), bool(block.get("load_in_8bit"))
     if four and eight:
         error = "ValueError: load_in_4bit and load_in_8bit are both True, but only one can be used at the same time"
@@ -98,8 +107,7 @@ def quantizer(ckpt: Checkpoint, data: Mapping[str, object]) -> tuple[str, list[E
         return ("bnb-4bit" if four else "bnb-8bit"), []
     method = block.get("quant_method")
     if not isinstance(method, str) or not method:
-        error = "ValueError: The model's quantization config from the arguments has no `quant_method` attribute"
-        return "", [Event("no-quant-method", "fails", {}, at, error=error)]
+        return "", [Event("no-quant-method", "fails", {}, at, error=_NO_METHOD)]
     known = data.get("methods")
     names = known.get("known", ()) if isinstance(known, Mapping) else ()
     if method == "bitsandbytes" or method not in names:  # a bare "bitsandbytes" is not a registered name
@@ -109,6 +117,7 @@ def quantizer(ckpt: Checkpoint, data: Mapping[str, object]) -> tuple[str, list[E
 
 def read_as(
     signature: Signature,
+    module: str,
     method: str,
     known: Architecture,
     skipped: Callable[[str], bool],
@@ -116,13 +125,13 @@ def read_as(
 ) -> str:
     """Return the scheme id a module is held at when ``method`` is in force."""
     stored = signature.stored.scheme
-    if method in ("bnb-4bit", "bnb-8bit") and is_convertible(signature, known):
-        if not skipped(signature.modules[0] if signature.modules else signature.template):
-            return stored if family(stored) == method else {"bnb-4bit": "bnb-4bit", "bnb-8bit": "bnb-int8"}[method]
+    bnb = method in ("bnb-4bit", "bnb-8bit")
+    if bnb and is_convertible(signature, known) and not skipped(module):
+        return stored if family(stored) == method else {"bnb-4bit": "bnb-4bit", "bnb-8bit": "bnb-int8"}[method]
     if family(stored) == "dense":
         return dtype or stored
     if family(stored) in ("bnb-4bit", "bnb-8bit"):
-        return dtype or "dense"
+        return SKIPPED if bnb else UNDECLARED
     return stored
 
 
@@ -172,6 +181,8 @@ def _without_config(ckpt: Checkpoint) -> Plan:
         return Plan((), frozenset({"adapter_config.json"}), unknown="an adapter: its base model decides")
     if set(ckpt.entries) == {name for name in ckpt.shards if "/" not in name} and len(ckpt.entries) == 1:
         return Plan((), frozenset(ckpt.entries), unknown="a single file: no config.json was looked at")
+    if ckpt.metadata_only:
+        return Plan((), frozenset(ckpt.entries), unknown="no config.json here")
     error = "OSError: … does not appear to have a file named config.json"
     return Plan((), frozenset(ckpt.entries), (Event("no-config", "fails", error=error),))
 

@@ -6,7 +6,7 @@ bitsandbytes loader (in the core up to 0.27.1, in vllm-bnb-plugin since) of the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from fnmatch import fnmatchcase
 
 from .. import ruledata
@@ -16,8 +16,8 @@ from ..model import Location, Outcome, Target
 from . import facts, skips
 from .base import Event, Plan, Reading
 from .completeness import tensor_events
-from .modules import Architecture, architecture, family, is_convertible
-from .precision import disagreements
+from .modules import Architecture, architecture, family, is_convertible, is_mlx, kind
+from .precision import SKIPPED, UNDECLARED, Held, disagreements, hold
 
 Data = Mapping[str, object]
 _CONFIGS = frozenset({"config.json", "generation_config.json"})
@@ -38,7 +38,7 @@ class Vllm:
         sidecars = {name for name in ("hf_quant_config.json",) if name in ckpt.entries}
         return Plan(
             files,
-            _CONFIGS | opened | sidecars | set(files),
+            frozenset(_CONFIGS | opened | sidecars | set(files)),
             (*events, *refusals),
             method,
             unknown=_unmodelled(method, files, ckpt, events + refusals),
@@ -49,35 +49,42 @@ class Vllm:
         """Say how every weight is held, and what is missing, in excess or misshapen."""
         known = architecture(ckpt, view)
         events = list(plan.events)
-        held: dict[int, str] = {}
-        if plan.files and not plan.unknown:
+        held: Held = {}
+        if plan.files and not plan.unknown and not is_mlx(ckpt):
             in_flight = bool(target.options.get("quantization")) and not declares_bnb(ckpt)
-            for number, signature in enumerate(view.signatures):
-                held[number] = self._held(ckpt, signature, plan.method, known, data, in_flight)
+            read_as = self._reader(ckpt, plan.method, known, data, in_flight)
+            held = hold(view, read_as, lambda s: plan.method == BNB and is_convertible(s, known))
             events += disagreements(view, held, data, target, asked="bnb-4bit" if in_flight else "")
             events += tensor_events(
+                view,
                 known,
-                lambda row: outcome_of_missing(row, plan.method, target, data),
+                lambda row: outcome_of_missing(row, known, plan.method, target, data),
                 unexpected=_outcome_of_unexpected,
                 bare="fails",
             )
         return Reading(target, plan, held, tuple(events), facts.evidence(data, target))
 
-    def _held(
-        self, ckpt: Checkpoint, signature: Signature, method: str, known: Architecture, data: Data, in_flight: bool
-    ) -> str:
-        """Return the scheme a module is held at under ``method``."""
-        stored = signature.stored.scheme
-        if method != BNB or not is_convertible(signature, known) or signature.template.endswith("lm_head"):
-            return "dense" if family(stored) in ("bnb-4bit", "bnb-8bit") else stored
+    def _reader(
+        self, ckpt: Checkpoint, method: str, known: Architecture, data: Data, in_flight: bool
+    ) -> Callable[[Signature, str], str]:
+        """Return the function that says at which scheme one module is held under ``method``."""
         block = declared_block(ckpt)
         listed = block.get("llm_int8_skip_modules")
         patterns = [item for item in listed if isinstance(item, str)] if isinstance(listed, list) else []
-        name = fused_name(signature.modules[0] if signature.modules else signature.template, data)
-        if skips.vllm_bnb(name, patterns):
-            return "dense" if family(stored) in ("bnb-4bit", "bnb-8bit") else stored
         wanted = "bnb-8bit" if block.get("load_in_8bit") and not in_flight else "bnb-4bit"
-        return stored if family(stored) == wanted else {"bnb-8bit": "bnb-int8", "bnb-4bit": "bnb-nf4"}[wanted]
+
+        def read(signature: Signature, module: str) -> str:
+            stored = signature.stored.scheme
+            what = kind(signature, known)
+            if method == BNB and not in_flight and what == "expert" and family(stored) == "dense":
+                return "bnb-experts"
+            converted = method == BNB and what == "linear" and not skips.vllm_bnb(fused_name(module, data), patterns)
+            if not converted:
+                packed = family(stored) in ("bnb-4bit", "bnb-8bit") and what != "expert"
+                return (SKIPPED if method == BNB else UNDECLARED) if packed else stored
+            return stored if family(stored) == wanted else {"bnb-8bit": "bnb-int8", "bnb-4bit": "bnb-nf4"}[wanted]
+
+        return read
 
 
 def declared_block(ckpt: Checkpoint) -> Mapping[str, object]:
@@ -105,6 +112,8 @@ def settle_method(ckpt: Checkpoint, target: Target, data: Data) -> tuple[str, li
     at = (Location("config.json", "/quantization_config"),)
     version = target.version
     block = declared_block(ckpt)
+    if is_mlx(ckpt):
+        return "", [Event("mlx", "fails", {}, at)], ()
     method = str(block.get("quant_method") or "").lower().replace("compressed_tensors", "compressed-tensors")
     argument = target.options.get("quantization")
     if not method and block and not facts.does(data, "empty-method-is-none", version):
@@ -147,7 +156,7 @@ def pick_files(
         return (), opened | set(consolidated), [Event("consolidated-in-subfolder", "fails", {}, places, error=error)]
     if index is None:
         pickled = any(name.endswith((".bin", ".pt")) and "/" not in name for name in ckpt.entries)
-        if not here and not pickled:
+        if not here and not pickled and not ckpt.metadata_only:
             error = "RuntimeError: Cannot find any model weights"
             return (), opened, [Event("no-weights", "fails", error=error)]
         return here, opened, []
@@ -167,13 +176,29 @@ def pick_files(
     return listed, opened, [event] if outcome == "fails" else []
 
 
-def outcome_of_missing(row: Missing, method: str, target: Target, data: Data) -> Outcome:
-    """Norms are always missed; linear layers, embeddings and the head silently keep what was in memory (≥ 0.21)."""
+def outcome_of_missing(row: Missing, known: Architecture, method: str, target: Target, data: Data) -> Outcome:
+    """Say what missing tensors of one template cost.
+
+    A fused parameter counts as loaded when any of its parts is. Norms are always missed; linear layers, embeddings and
+    the head silently keep what was in memory (≥ 0.21), in quantised models everything does (any version).
+    """
+    partial = _siblings_present(row, known, data)
     if method == BNB:
-        return "fails"
-    if row.kind == "norm" or not facts.does(data, "missing-linear-is-silent", target.version):
-        return "corrupt" if method else "fails"
-    return "corrupt"
+        return "corrupt" if partial and row.kind == "bias" else "fails"
+    if method or partial:
+        return "corrupt"
+    silent = facts.does(data, "missing-linear-is-silent", target.version)
+    return "corrupt" if silent and row.kind in ("linear", "bias", "embedding", "head", "expert") else "fails"
+
+
+def _siblings_present(row: Missing, known: Architecture, data: Data) -> bool:
+    """Whether another part of the same fused group is there for one of the missing tensors."""
+    module, _, leaf = row.template.rpartition(".")
+    parent, _, last = module.rpartition(".")
+    parts = next((parts for _, parts in facts.groups(data) if last in parts), ())
+    lost = {r.template: set(r.indices) for r in known.comparison.missing} if known.comparison else {}
+    others = [lost.get(f"{parent}.{part}.{leaf}", set()) for part in parts if part != last]
+    return any(index not in other for other in others for index in row.indices)
 
 
 def _outcome_of_unexpected(template: str) -> Outcome:
@@ -184,8 +209,9 @@ def _outcome_of_unexpected(template: str) -> Outcome:
 def _unmodelled(method: str, files: tuple[str, ...], ckpt: Checkpoint, events: list[Event]) -> str:
     if method not in ("", BNB) and not events:
         return f"{method} in vLLM is not modelled yet"
-    if not files and not events and any(name.endswith((".bin", ".pt")) for name in ckpt.entries):
-        return "only pickled weights, which are never opened"
+    if not files and not events:
+        pickled = any(name.endswith((".bin", ".pt")) for name in ckpt.entries)
+        return "only pickled weights, which are never opened" if pickled else "no weight file is known by name"
     return ""
 
 
@@ -194,4 +220,6 @@ def _without_config(ckpt: Checkpoint) -> Plan:
         return Plan((), frozenset({"adapter_config.json"}), unknown="an adapter: its base model decides")
     if len(ckpt.entries) == 1 and ckpt.shards:
         return Plan((), frozenset(ckpt.entries), unknown="a single file: no config.json was looked at")
+    if ckpt.metadata_only:
+        return Plan((), frozenset(ckpt.entries), unknown="no config.json here")
     return Plan((), frozenset(ckpt.entries), (Event("no-config", "fails"),))

@@ -37,7 +37,7 @@ def verdict_lines(verdicts: Sequence[Verdict], page: Page) -> list[Line]:
         ] or [Segment("")]
         lines += [[*cells, first]] if beside else [cells, [Segment(" " * indent), first]]
         lines += [[Segment(" " * indent), more] for more in rest]
-    return [line for line in lines if line[-1].text] + _footnote(verdicts, page)
+    return [line for line in lines if any(part.text.strip() for part in line)] + _footnote(verdicts, page)
 
 
 def _cells(verdict: Verdict) -> Line:

@@ -37,9 +37,14 @@ def hot(book: Rules) -> dict[str, Any]:
     data = {
         "cards": [card(rule, document.value) for rule, document in book.cards.items()],
         "loaders": {name: specs(document.value) for name, document in book.loaders.items()},
-        "schemes": {name: specs(document.value) for name, document in book.schemes.items()},
+        "schemes": {name: scheme(document.value) for name, document in book.schemes.items()},
     }
     return {"digest": sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:16], **data}
+
+
+def scheme(value: dict[str, Any]) -> dict[str, Any]:
+    """Return the hot half of one scheme: what recognises and solves it."""
+    return {key: value[key] for key in ("identify", "bits", "group", "roles") if key in value}
 
 
 def card(rule: str, value: dict[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,8 @@ class Leaf(NamedTuple):
     dtype: str
     """Safetensors dtype code, ``""`` when only the tensor's name is known."""
     shape: tuple[int, ...]
-    """Dimensions in elements, ``()`` when only the tensor's name is known."""
+    """Dimensions in elements; ``()`` when only the tensor's name is known, and for a bitsandbytes quant_state,
+    whose length is that of a JSON text."""
 
 
 class Stored(NamedTuple):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cache
 from typing import Any, NamedTuple
 
 from .. import ruledata
@@ -36,16 +35,20 @@ class Format(NamedTuple):
     bits: tuple[int, ...]
     groups: tuple[int | str, ...]
     """Group sizes along ``in`` that occur; ``in`` for one group per row."""
-    block: int | None
-    """Group size that is not in any shape."""
 
 
-@cache
-def formats(rulebook: ruledata.Rulebook | None = None) -> tuple[Format, ...]:
+def formats() -> tuple[Format, ...]:
     """Return the schemes of the rulebook in use, those with most identifying roles first."""
-    schemes = (rulebook or ruledata.load()).schemes
-    found = [build(name, data) for name, data in schemes.items()]
-    return tuple(sorted(found, key=lambda format_: (-len(format_.identify), format_.id)))
+    schemes = ruledata.load().schemes
+    if not _built or _built[0][0] is not schemes:
+        found = [build(name, data) for name, data in schemes.items()]
+        ordered = sorted(found, key=lambda format_: (-len(format_.identify), format_.id))
+        _built[:] = [(schemes, tuple(ordered))]
+    return _built[0][1]
+
+
+_built: list[tuple[object, tuple[Format, ...]]] = []
+"""The schemes of the last rulebook asked for; tests swap rulebooks."""
 
 
 def build(name: str, data: Mapping[str, Any]) -> Format:
@@ -57,7 +60,6 @@ def build(name: str, data: Mapping[str, Any]) -> Format:
         roles,
         tuple(data.get("bits", ())),
         tuple(data.get("group", ())),
-        data.get("block"),
     )
 
 

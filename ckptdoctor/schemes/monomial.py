@@ -56,7 +56,7 @@ class Monomial(NamedTuple):
 @cache
 def parse(text: str) -> Monomial:
     """Parse a dimension. Raises ValueError for anything but one product of names and numbers."""
-    found = _SYNTAX.fullmatch(text.replace(" ", ""))
+    found = _SYNTAX.fullmatch(text)
     parts = _PART.findall(found["body"]) if found else []
     if not found or "".join(sign + atom for sign, atom in parts) != found["body"] or parts[0][0]:
         raise ValueError(f"not a product of names and numbers: {text!r}")

@@ -2,55 +2,75 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator
 from math import prod
 
+from . import bnb4
 from .base import Leaf, QuantState, Stored
+from .formats import Format, formats
+from .solve import Solution, solve
 
-_BNB = "weight.quant_state.bitsandbytes__"
+_PLAIN = frozenset({"weight", "bias"})
 
 
 def recognise(leaves: tuple[Leaf, ...], state: QuantState | None) -> Stored:
     """Return how the module with these leaves is stored; scheme ``""`` when only names are known and do not tell."""
-    by_name = {leaf.name: leaf for leaf in leaves}
-    for name in by_name:
-        if name.startswith(_BNB):
-            return _bnb_4bit(name.removeprefix(_BNB), state)
-    if "SCB" in by_name:
-        return _bnb_int8(by_name)
-    return dense(leaves, by_name)
-
-
-def _bnb_4bit(suffix: str, state: QuantState | None) -> Stored:
-    shape = state.shape if state is not None and state.defect is None else None
-    blocksize = state.blocksize if state is not None else None
+    names = {leaf.name for leaf in leaves}
+    if names <= _PLAIN:
+        return dense(leaves)
+    four_bit = bnb4.recognise(names, state)
+    if four_bit is not None:
+        return four_bit
+    found = candidates(leaves)
+    if not found:
+        return dense(leaves)
+    best = found[0]
+    equal = {solution.format.id for solution in found if solution.misfit == best.misfit}
+    if len(equal) > 1 and not all(leaf.dtype for leaf in leaves):
+        return Stored("", quantized=True)
+    values = best.values
     return Stored(
-        f"bnb-{suffix}",
-        4,
-        blocksize if isinstance(blocksize, int) else None,
-        shape[-1] if shape else None,
-        shape[0] if shape and len(shape) == 2 else None,
-        True,
+        best.format.id, values.get("bits"), values.get("group"), values.get("in"), values.get("out"), True
     )
 
 
-def _bnb_int8(by_name: Mapping[str, Leaf]) -> Stored:
-    weight = by_name.get("weight")
-    shape = weight.shape if weight is not None else ()
-    rows, columns = shape if len(shape) == 2 else (None, None)
-    return Stored("bnb-int8", 8, None, columns, rows, True)
+def candidates(leaves: tuple[Leaf, ...]) -> list[Solution]:
+    """Return every scheme of the rulebook that these tensors may be, the one that fits best first."""
+    found = [
+        solve(format_, roles)
+        for format_ in formats()
+        for roles in _by_role(format_, leaves)
+        if _identified(format_, roles)
+    ]
+    return sorted(found, key=lambda solution: solution.misfit)
 
 
-def dense(leaves: tuple[Leaf, ...], by_name: Mapping[str, Leaf]) -> Stored:
+def _identified(format_: Format, roles: dict[str, Leaf]) -> bool:
+    for name in format_.identify:
+        leaf, dtypes = roles.get(name), format_.roles[name].dtypes
+        if leaf is None or (leaf.dtype and dtypes and leaf.dtype not in dtypes):
+            return False
+    return True
+
+
+def _by_role(format_: Format, leaves: tuple[Leaf, ...]) -> Iterator[dict[str, Leaf]]:
+    """Yield role → tensor; where roles are named ``*_blocks``, once for every stem that has them."""
+    if not any(role.startswith("*") for role in format_.roles):
+        yield {leaf.name: leaf for leaf in leaves}
+        return
+    stems: dict[str, dict[str, Leaf]] = {}
+    for leaf in leaves:
+        for role in format_.roles:
+            if leaf.name.endswith(role[1:]):
+                stems.setdefault(leaf.name.removesuffix(role[1:]), {})[role] = leaf
+    yield from stems.values()
+
+
+def dense(leaves: tuple[Leaf, ...]) -> Stored:
     """Return the scheme of a module that is not quantised: the dtype of its weight, else of its largest tensor."""
-    main = by_name.get("weight") or max(leaves, key=lambda leaf: prod(leaf.shape), default=None)
+    weight = next((leaf for leaf in leaves if leaf.name == "weight"), None)
+    main = weight or max(leaves, key=lambda leaf: prod(leaf.shape), default=None)
     if main is None:
         return Stored("")
-    matrix = len(main.shape) >= 2
-    return Stored(
-        main.dtype.lower(),
-        None,
-        None,
-        main.shape[-1] if matrix else None,
-        main.shape[-2] if matrix else None,
-    )
+    rows, columns = main.shape[-2:] if len(main.shape) >= 2 else (None, None)
+    return Stored(main.dtype.lower(), None, None, columns, rows)

@@ -73,7 +73,8 @@ _RULES: list[tuple[re.Pattern[str], _Draw]] = [
 def draw(config_class: type[Any], rng: random.Random, overrides: dict[str, Any]) -> Config:
     """Draw one configuration as the plain dictionary that a config.json holds.
 
-    `overrides` maps dotted keys to a list of choices, or to None to leave the class default alone.
+    `overrides` maps dotted keys to a list of choices, to None to leave the class default alone, or to an empty
+    list to leave the key out.
     """
     config = _section(config_class().to_dict(), config_class, rng, overrides, "")
     for dotted, choices in overrides.items():
@@ -83,7 +84,10 @@ def draw(config_class: type[Any], rng: random.Random, overrides: dict[str, Any])
         place = config
         for section in sections:
             place = place[section]
-        place[leaf] = rng.choice(choices)
+        if choices:
+            place[leaf] = rng.choice(choices)
+        else:
+            place.pop(leaf, None)
     return config
 
 

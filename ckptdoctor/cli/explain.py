@@ -1,0 +1,62 @@
+"""``ckptdoctor explain``: from a rule's id or what a loader printed to why it happens and how to fix it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import click
+
+from ..render import Page
+from ..render.layout import Line, Segment, hang, paint, seg
+from . import inputs
+from .exits import NO_VERDICT, OK
+from .output import page_for, prose, write
+
+if TYPE_CHECKING:
+    from ..explain import Candidate
+
+_LIMIT = 4 * 1024 * 1024
+"""Characters read from stdin; what was raised stands at the end of a log, and nobody pastes more."""
+
+
+@click.command(no_args_is_help=True)
+@click.argument("text", metavar='RULE|"ERROR TEXT"|-')
+def explain(text: str) -> int:
+    """Explain a rule or an error message; with - a whole traceback is read from stdin."""
+    from ..explain import explain as candidates
+
+    query = click.get_text_stream("stdin", errors="replace").read(_LIMIT) if text == "-" else text
+    found = candidates(query)
+    if not found and inputs.looks_like_rule(query.strip()):
+        raise inputs.unknown_rule(query.strip())
+    page = page_for(click.get_text_stream("stdout"))
+    write(paint(_lines(found, page), page), None, color=page.color)
+    return OK if found else NO_VERDICT
+
+
+def _lines(found: Sequence[Candidate], page: Page) -> list[Line]:
+    """Return the best candidate's card in full, then the others in a line each."""
+    if not found:
+        hint = "No rule knows this text. `ckptdoctor check CHECKPOINT` may still see the cause."
+        return hang([], hint, page)
+    best, *others = found
+    lines: list[Line] = []
+    if best.pattern:
+        how = "Known from" if best.exact else "Nothing matches; closest is"
+        who = f" ({best.loader})" if best.loader else ""
+        lines = [*hang([Segment(f"{how}  ", "dim")], best.pattern + who, page, "dim", indent=2), []]
+    lines += _card(best.rule, page)
+    if others:
+        lines += [[], [Segment("Also possible" if best.pattern else "Also of that name", "strong")]]
+    for other in others:
+        lines += hang([Segment("  "), seg(other.rule, "rule"), Segment("  ")], other.summary, page, indent=4)
+    return lines
+
+
+def _card(rule: str, page: Page) -> list[Line]:
+    from .. import ruledata
+    from ..render.card import card_lines
+
+    card = next(card for card in ruledata.load().cards if card.id == rule)
+    return card_lines(card, prose(rule), page)

@@ -1,0 +1,39 @@
+"""``ckptdoctor rules``: what is checked, as a list, as JSON, or one rule in full."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from . import inputs
+from .output import page_for, prose, write
+
+
+@click.command()
+@click.argument("rule", metavar="[ID]", required=False)
+@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
+def rules(rule: str | None, form: str) -> int:
+    """List the rules, or show one in full."""
+    from .. import ruledata
+    from ..render.card import card_lines, list_lines
+    from ..render.layout import paint
+
+    cards = ruledata.load().cards
+    if rule is not None:
+        found = inputs.rule(rule)
+        if found is None:
+            raise inputs.unknown_rule(rule)
+        cards = tuple(card for card in cards if card.id == found)
+    if form == "json":
+        fields = ("id", "kind", "severity", "status", "check", "message")
+        value = [{key: getattr(card, key) for key in fields} | dict(prose(card.id)) for card in cards]
+        write(json.dumps(value if rule is None else value[0], indent=2) + "\n", None)
+        return 0
+    page = page_for(click.get_text_stream("stdout"))
+    if rule is None:
+        lines = list_lines(cards, {card.id: prose(card.id) for card in cards}, page)
+    else:
+        lines = card_lines(cards[0], prose(cards[0].id), page)
+    write(paint(lines, page), None, color=page.color)
+    return 0

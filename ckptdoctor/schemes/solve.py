@@ -1,0 +1,130 @@
+"""Fit a scheme to a module's tensors: which sizes, bits and groups explain their shapes, and what does not fit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Literal, NamedTuple
+
+from .base import Leaf
+from .formats import Format, Role
+from .monomial import Monomial
+
+
+class Fault(NamedTuple):
+    """What one role of a scheme lacks or has wrong."""
+
+    role: str
+    what: Literal["missing", "dtype", "shape"]
+    expected: tuple[int, ...] | tuple[str, ...] = ()
+    got: tuple[int, ...] | str = ""
+
+
+class Solution(NamedTuple):
+    """How well a scheme explains the tensors of a module."""
+
+    format: Format
+    values: Mapping[str, int]
+    """``in``, ``out``, ``bits``, ``group``, as far as the shapes settle them."""
+    faults: tuple[Fault, ...]
+    unexplained: int = 0
+    """Tensors that are none of the scheme's, biases apart."""
+
+    @property
+    def misfit(self) -> int:
+        """How badly it explains them; the scheme with the least is the one."""
+        return len(self.faults) + self.unexplained
+
+
+def solve(format_: Format, leaves: Mapping[str, Leaf]) -> Solution:
+    """Fit ``format_`` to ``leaves`` (role → tensor), choosing the values that leave the fewest faults."""
+    faults = list(_unmet(format_, leaves))
+    unexplained = sum(name not in format_.roles and name != "bias" for name in leaves)
+    shaped = {
+        name: leaves[name]
+        for name, role in format_.roles.items()
+        if name in leaves and leaves[name].dtype and role.dims is not None
+    }
+    if not shaped:
+        return Solution(format_, {}, tuple(faults), unexplained)
+    trials = [_try(format_, shaped, start) for start in _starts(format_)]
+    fewest = min(len(found) for _, found in trials)
+    best = [trial for trial in trials if len(trial[1]) == fewest]
+    agreed = _agreed(values for values, _ in best)
+    return Solution(format_, agreed, (*faults, *best[0][1]), unexplained)
+
+
+def _unmet(format_: Format, leaves: Mapping[str, Leaf]) -> Iterator[Fault]:
+    for name, role in format_.roles.items():
+        leaf = leaves.get(name)
+        if leaf is None:
+            if not role.optional:
+                yield Fault(name, "missing")
+        elif leaf.dtype and role.dtypes and leaf.dtype not in role.dtypes:
+            yield Fault(name, "dtype", tuple(sorted(role.dtypes)), leaf.dtype)
+
+
+def _starts(format_: Format) -> Iterator[dict[str, int | str]]:
+    """Yield every combination of bits and group that occurs."""
+    for bits in format_.bits or (None,):
+        for group in format_.groups or (None,):
+            start = {"bits": bits, "group": group}
+            yield {name: value for name, value in start.items() if value is not None}
+
+
+def _agreed(solutions: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    """Return the values that all equally good solutions share."""
+    first, *others = solutions
+    return {name: value for name, value in first.items() if all(other.get(name) == value for other in others)}
+
+
+def _try(
+    format_: Format, leaves: Mapping[str, Leaf], start: Mapping[str, int | str]
+) -> tuple[dict[str, int], list[Fault]]:
+    """Solve for what ``start`` leaves open; return the values and the shapes that disagree with them."""
+    known = {name: value for name, value in start.items() if isinstance(value, int)}
+    whole_rows = start.get("group") == "in"
+    pairs = [pair for name, leaf in leaves.items() for pair in _pairs(format_.roles[name], leaf)]
+    pairs.sort(key=lambda pair: (len(pair[0].under), pair[0].divisor * pair[0].constant))
+    for _ in range(len(pairs)):
+        before = len(known)
+        for dim, size in pairs:
+            unknown = [name for name in dim.variables if name not in known]
+            if len(unknown) == 1 and unknown[0] in dim.over:
+                value = dim.solve(unknown[0], size, known)
+                if value is not None:
+                    known[unknown[0]] = value
+            if whole_rows and "in" in known:
+                known["group"] = known["in"]
+        if len(known) == before:
+            break
+    stacked = [
+        _leading(format_.roles[name], leaf) for name, leaf in leaves.items() if format_.roles[name].stacked
+    ]
+    leading = stacked[0] if stacked else ()
+    faults = [_shape(format_.roles[name], leaf, known, leading) for name, leaf in leaves.items()]
+    return known, [fault for fault in faults if fault is not None]
+
+
+def _pairs(role: Role, leaf: Leaf) -> list[tuple[Monomial, int]]:
+    """Pair a role's dimensions with the sizes found, none when their number differs."""
+    dims = role.dims or ()
+    sizes = leaf.shape[len(leaf.shape) - len(dims) :] if role.stacked else leaf.shape
+    return list(zip(dims, sizes, strict=True)) if len(sizes) == len(dims) else []
+
+
+def _leading(role: Role, leaf: Leaf) -> tuple[int, ...]:
+    return leaf.shape[: max(0, len(leaf.shape) - len(role.dims or ()))]
+
+
+def _shape(role: Role, leaf: Leaf, known: Mapping[str, int], leading: tuple[int, ...]) -> Fault | None:
+    """Return the fault of a shape that is not the one the values give."""
+    sizes = []
+    for dim in role.dims or ():
+        if any(name not in known for name in dim.variables):
+            return Fault(role.name, "shape", (), leaf.shape)
+        size = dim.value(known)
+        if size is None:
+            return Fault(role.name, "shape", (), leaf.shape)
+        sizes.append(size)
+    expected = (*leading, *sizes) if role.stacked else tuple(sizes)
+    return None if expected == leaf.shape else Fault(role.name, "shape", expected, leaf.shape)

@@ -1,0 +1,99 @@
+"""How far the verdicts agree with what the real loaders did: ``python -m tests.observe.score``.
+
+Every record in ``fixtures/observed`` is one (checkpoint, loader, version) triple that a real loader was given. The same
+checkpoint is made again, checked, and the outcome words are compared. Exit 1 when agreement is below the bar.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from ckptdoctor.engine import check_source
+from ckptdoctor.model import OUTCOMES, Verdict
+from ckptdoctor.sources import open_source
+from ckptdoctor.targets import parse_target
+from tests.observe.cases import Case, load_cases, materialise
+from tests.observe.paths import OBSERVED
+
+BAR = 0.98
+SILENT = ("corrupt", "wrong-precision")
+
+
+class Triple(NamedTuple):
+    """One observation beside what was said of it."""
+
+    case: str
+    target: str
+    observed: str
+    verdict: Verdict
+
+    @property
+    def agrees(self) -> bool:
+        """Whether the words are the same."""
+        return self.observed == self.verdict.outcome
+
+
+def triples() -> Iterator[Triple]:
+    """Yield every recorded observation of a case that still exists, except those only this CPU causes."""
+    records: dict[str, list[dict[str, object]]] = {}
+    for path in sorted(OBSERVED.glob("*.jsonl")):
+        for line in path.read_text().splitlines():
+            record = json.loads(line)
+            records.setdefault(record["case"], []).append(record)
+    for case in load_cases():
+        if case.id in records:
+            yield from _judge(case, [record for record in records[case.id] if record["outcome"] != "env"])
+
+
+def _judge(case: Case, records: list[dict[str, object]]) -> Iterator[Triple]:
+    names = [_target(record) for record in records]
+    with tempfile.TemporaryDirectory() as folder:
+        report = check_source(open_source(materialise(case, Path(folder))), [parse_target(name) for name in names])
+    for name, record, verdict in zip(names, records, report.verdicts, strict=True):
+        yield Triple(case.id, name, str(record["outcome"]), verdict)
+
+
+def _target(record: dict[str, object]) -> str:
+    """Return the ``--for`` text of a record: the loader and the plug-ins that decide."""
+    versions = record["versions"]
+    assert isinstance(versions, dict)
+    loader = str(record["loader"])
+    names = [loader, *(name for name in versions if name == "vllm-bnb-plugin")]
+    return ",".join(f"{name}=={str(versions[name]).partition('+')[0]}" for name in names)
+
+
+def main() -> int:
+    """Print the confusion table per loader and version and every disagreement; return the exit status."""
+    found = list(triples())
+    passed = bool(found)
+    for target in sorted({triple.target for triple in found}):
+        mine = [triple for triple in found if triple.target == target]
+        agreed = sum(triple.agrees for triple in mine)
+        print(f"\n{target}: {agreed} of {len(mine)} agree ({agreed / len(mine):.1%})")
+        table = Counter((triple.observed, triple.verdict.outcome) for triple in mine)
+        print("  observed \\ said " + " ".join(f"{word:>15}" for word in OUTCOMES))
+        for observed in OUTCOMES:
+            row = [table[observed, said] for said in OUTCOMES]
+            if any(row):
+                print(f"  {observed:<15} " + " ".join(f"{number or '·':>15}" for number in row))
+        passed = passed and agreed / len(mine) >= BAR
+    print()
+    for triple in found:
+        if not triple.agrees:
+            missed = triple.verdict.outcome == "ok" and triple.observed in SILENT
+            mark = "MISSED SILENT" if missed else "FALSE ALARM" if triple.observed == "ok" else "differs"
+            print(f"{mark}: {triple.case} [{triple.target}] observed {triple.observed}, said {triple.verdict.outcome}"
+                  f" because {', '.join(triple.verdict.because) or triple.verdict.reason or 'nothing was found'}")
+    silent = sum(triple.observed in SILENT for triple in found)
+    print(f"\n{len(found)} triples, {silent} silent, {sum(t.observed == 'ok' for t in found)} harmless")
+    return 0 if passed else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
