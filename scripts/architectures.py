@@ -7,7 +7,7 @@ Run in an environment with torch 2.13.0 and transformers 5.23.0 (ckptdoctor itse
     python scripts/architectures.py LlamaForCausalLM    # one
     python scripts/architectures.py --check             # verify the files against transformers, write nothing
 
-How: each class is built without memory (meta device) for some fifty random small configurations. From the names
+How: each class is built without memory (meta device) for some seventy random small configurations. From the names
 and shapes seen, the simplest formulas, conditions and index ranges that explain *all* of them are kept; what has
 no such explanation is left out (`?` for a shape, no file for an architecture). The result is then evaluated by
 ckptdoctor's own reader on further random configurations, with keys left out, set to null or under another name,
@@ -33,7 +33,7 @@ sys.path.insert(0, str(ROOT / "scripts"))
 
 import transformers  # noqa: E402
 from blueprints.catalogue import CATALOGUE, Recipe  # noqa: E402
-from blueprints.defaults import aliases, key_rules, put, without  # noqa: E402
+from blueprints.defaults import key_rules, put, without  # noqa: E402
 from blueprints.derive import Unfit, native_differences, rows, ties, used_keys  # noqa: E402
 from blueprints.layout import blueprint_of, dump  # noqa: E402
 from blueprints.observe import Observation, observe  # noqa: E402
@@ -44,7 +44,7 @@ from blueprints.verify import disagreement  # noqa: E402
 from ckptdoctor.checkpoint.blueprint import expected, starred  # noqa: E402
 
 OUT = ROOT / "rules" / "architectures"
-SAMPLES, CHECKS = 48, 12
+SAMPLES, CHECKS = 72, 12
 
 
 def observations(name: str, recipe: Recipe, rng: random.Random, wanted: int) -> Iterator[Observation]:
@@ -79,12 +79,23 @@ def derive(name: str, recipe: Recipe, seed: int = 1) -> dict[str, Any]:
     keys = used_keys([*found, *blocks], tied)
     config_class = getattr(transformers, name).config_class
     rules = key_rules(config_class, keys, seen)
-    requires = required(name, keys, seen)
+    requires = required(name, keys, {row.template for row in found if row.dims == ["?"]}, seen)
+    requires |= _backbones(config_class, seen)
     if recipe.get("plain_names"):
-        requires |= {name: [] for rule in rules.values() for name in rule.pop("alias", ())}
+        requires |= {name: [] for names in rules.pop("alias").values() for name in names}
     for key in dict.fromkeys(key for row in found for key, wanted in row.when.items() if isinstance(wanted, str)):
         requires[key] = sorted({o.env[key] for o in seen})
     return blueprint_of(name, recipe, seen[0].model, found, blocks, fused, renamed, tied, rules, requires)
+
+
+def _backbones(config_class: Any, seen: list[Observation]) -> dict[str, list[Any]]:
+    """The backbones tried, where a class takes any."""
+    open_to_any = [key for key, inner in config_class.sub_configs.items() if inner.__name__ == "AutoConfig"]
+    return {
+        f"{key}.model_type": sorted({o.config[key]["model_type"] for o in seen})
+        for key in open_to_any
+        if isinstance(seen[0].config.get(key), dict)
+    }
 
 
 def _spellings(seen: Observation, renamed: dict[str, str]) -> dict[str, str]:
@@ -119,19 +130,20 @@ def verify(name: str, recipe: Recipe, blueprint: dict[str, Any], seed: int = 2) 
 
 def _disguise(config: dict[str, Any], config_class: Any, blueprint: dict[str, Any], rng: random.Random) -> None:
     """Leave out, null or rename a few keys, as real files do."""
-    for key, rule in blueprint["keys"].items():
+    absent, none, alias = (blueprint.get(part, {}) for part in ("absent", "none", "alias"))
+    for key in {**absent, **none, **alias}:
         chance = rng.random()
-        if chance < 0.12 and "absent" in rule:
+        if chance < 0.12 and key in absent:
             without(config, key)
-        elif chance < 0.2 and "none" in rule:
+        elif chance < 0.2 and key in none:
             put(config, key, None)
-        elif chance < 0.5 and "alias" in rule:
-            *_, leaf = key.split(".")
+        elif chance < 0.5 and key in alias:
+            *sections, leaf = key.split(".")
             place = config
-            for section in key.split(".")[:-1]:
+            for section in sections:
                 place = place[section]
             if leaf in place:
-                put(config, rng.choice(aliases(config_class, key)), place.pop(leaf))
+                put(config, rng.choice(alias[key]), place.pop(leaf))
     flat = blueprint.get("flat")
     if flat and rng.random() < 0.5:
         section = config.pop(flat)
@@ -139,7 +151,7 @@ def _disguise(config: dict[str, Any], config_class: Any, blueprint: dict[str, An
 
 
 def _brief(config: dict[str, Any], blueprint: dict[str, Any]) -> dict[str, Any]:
-    return {k: v for k, v in config.items() if k in blueprint["keys"] or isinstance(v, dict)}
+    return {k: v for k, v in config.items() if k in blueprint.get("absent", {}) or isinstance(v, dict)}
 
 
 def main() -> int:

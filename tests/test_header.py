@@ -41,6 +41,15 @@ def both(raw: bytes, size: int | None = None) -> tuple[Shard, list[Defect]]:
     return shard, defects
 
 
+def refused(raw: bytes) -> str | None:
+    """Return why the reference reader refuses a file, None when it reads it."""
+    try:
+        safetensors.deserialize(raw)
+    except safetensors.SafetensorError as error:
+        return str(error)
+    return None
+
+
 def codes(raw: bytes, size: int | None = None) -> list[str]:
     return [defect.code for defect in both(raw, size)[1]]
 
@@ -64,17 +73,15 @@ def test_every_dtype_has_its_width(dtype: str) -> None:
     size = 8 * BITS[dtype] // 8
     raw = header({"a": entry(dtype, [2, 4], 0, size)}, size)
     assert codes(raw) == []
-    try:
-        safetensors.deserialize(raw)
-    except safetensors.SafetensorError as error:  # the reader installed here may be older than the dtype
-        assert "unknown variant" in str(error)
+    complaint = refused(raw)
+    assert complaint is None or "unknown variant" in complaint  # by a reader that is older than the dtype
 
 
 @pytest.mark.parametrize(
     ("raw", "size", "code", "facts"),
     [
         (b"", 0, "empty-file", {}),
-        (b"1234", 4, "header-too-short", {"size": 4}),
+        (b"1234", 4, "header-too-short", {"got": 4}),
         (POINTER, len(POINTER), "lfs-pointer", {"size": 4976698672, "sha256": "a" * 64}),
         (b"PK\x03\x04" + b"\x14\0" * 20, 44, "wrong-magic", {"kind": "zip"}),
         (b"\x80\x02}q\x00(X\x05\x00\x00\x00layer", 40, "wrong-magic", {"kind": "pickle"}),
@@ -85,14 +92,14 @@ def test_every_dtype_has_its_width(dtype: str) -> None:
         (bytes(64), 64, "wrong-magic", {"kind": "nul"}),
         (b"version https://git-lfs" + b"x" * 2000, 2023, "wrong-magic", {"kind": "git-lfs"}),
         (b"this is a note, not a model", 27, "wrong-magic", {"kind": "unknown"}),
-        (b"\xff" * 8 + b"\x01\x02", 10, "header-length", {"length": 2**64 - 1, "size": 10}),
-        (framed(b"{}")[:9], 9, "header-length", {"length": 2, "size": 9}),
-        (struct.pack("<Q", 99_999_999) + b"{", 500, "header-length", {"length": 99_999_999, "size": 500}),
+        (b"\xff" * 8 + b"\x01\x02", 10, "header-length", {"stated": 2**64 - 1, "got": 10}),
+        (framed(b"{}")[:9], 9, "header-length", {"stated": 2, "got": 9}),
+        (struct.pack("<Q", 99_999_999) + b"{", 500, "header-length", {"stated": 99_999_999, "got": 500}),
         (
             struct.pack("<Q", 126_000_000) + b'{"a":',
             200_000_000,
             "header-too-large",
-            {"length": 126_000_000, "limit": 100_000_000},
+            {"stated": 126_000_000, "limit": 100_000_000},
         ),
         (framed(b"[{}]"), 12, "header-start", {"byte": "5b"}),
         (framed(b" {}"), 11, "header-start", {"byte": "20"}),
@@ -126,8 +133,15 @@ def test_deep_json() -> None:
     assert only(framed(b'{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}"))[0] == "deep-json"
 
 
-def test_a_header_made_of_brackets_is_refused_before_it_is_built() -> None:
-    assert only(framed(b'{"a":[' + b"[]," * 4_000_001 + b"[]]}"))[0] == "header-not-json"
+@pytest.mark.parametrize("filler", [b"[],", b'{"":0},'])
+def test_a_header_made_of_tiny_parts_is_refused_before_it_is_built(filler: bytes) -> None:
+    assert only(framed(b'{"a":[' + filler * 4_000_001 + b"[]]}"))[0] == "header-not-json"
+
+
+def test_a_tensor_of_many_dimensions_is_not_handed_on() -> None:
+    shard, defects = both(header({"a": entry("U8", [2**60] * 50_000, 0, 1), "b": entry("U8", [1], 1, 2)}, 2))
+    assert [defect.code for defect in defects] == ["negative-or-huge"]
+    assert list(shard.tensors) == ["b"]
 
 
 @pytest.mark.parametrize(
@@ -169,6 +183,7 @@ def test_malformed_tensor(value: object, field: str, why: str) -> None:
         (entry("F32", [-2, -1], 0, 8), "shape"),
         (entry("F32", [2**64], 0, 8), "shape"),
         (entry("F32", [2**40, 2**40, 0], 0, 8), "shape"),
+        (entry("F32", [1] * 63 + [2, 1], 0, 8), "shape"),
         (entry("F32", [2], -8, 0), "data_offsets"),
         (entry("F32", [2], 0, 2**64), "data_offsets"),
         (entry("F32", [2], 2**64, 2**64 + 8), "data_offsets"),
@@ -286,7 +301,7 @@ def test_defects_of_one_code_are_capped() -> None:
     tensors = {f"t{i}": entry("U8", [2], 3 * i, 3 * i + 2) for i in range(250)}
     defects = both(header(tensors, 749))[1]
     assert [defect.code for defect in defects] == ["hole"] * 100
-    assert defects[-1].facts["more"] == 149
+    assert defects[-1].facts["count"] == 150
 
 
 def test_what_follows_the_header_does_not_matter() -> None:
@@ -341,12 +356,11 @@ REFUSED = {
 @given(files())
 def test_agrees_with_the_reference_reader(raw: bytes) -> None:
     found = set(codes(raw))
-    try:
-        safetensors.deserialize(raw)
-    except safetensors.SafetensorError as error:
-        assert found & (REFUSED | {"duplicate-key"}), str(error)
+    complaint = refused(raw)
+    if complaint is None:
+        assert not found & REFUSED
     else:
-        assert not found & REFUSED, found
+        assert found & (REFUSED | {"duplicate-key"}), complaint
 
 
 @settings(max_examples=300, deadline=None)

@@ -171,7 +171,8 @@ def test_every_pointer_is_where_its_key_or_value_is_written(
 @pytest.mark.parametrize("escape", [False, True])
 def test_large_files_decode_alike(monkeypatch: pytest.MonkeyPatch, repeat: bool, escape: bool) -> None:
     picker = random.Random(7)
-    entries = [f'"layers.{i}.w{"\\u0065" if escape else "e"}": "m-{picker.randrange(9)}"' for i in range(500)]
+    last = "\\u0065" if escape else "e"
+    entries = [f'"layers.{i}.w{last}": "m-{picker.randrange(9)}"' for i in range(500)]
     if repeat:
         entries.append(entries[3])
     raw = (

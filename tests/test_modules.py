@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 from pathlib import Path
 
 import pytest
@@ -158,6 +159,15 @@ def test_names_from_the_index_where_headers_cannot_be_had() -> None:
     assert view_of(ckpt).owner["c.weight"] == "m-1.safetensors"
 
 
+def test_metadata_only_takes_named_files_as_read() -> None:
+    weight_map = {"a.weight": "m-1.safetensors", "b.weight": "../m-2.safetensors"}
+    files = {INDEX: json.dumps({"weight_map": weight_map}).encode()}
+    assert list(checkpoint(files).shards) == []
+    ckpt = checkpoint(files, metadata_only=True)
+    assert list(ckpt.shards) == ["m-1.safetensors"]
+    assert [s.template for s in view_of(ckpt).signatures] == ["a"]
+
+
 def state_shard(blobs: dict[str, bytes]) -> bytes:
     tensors = {f"{module}.{STATE}": ("U8", [len(blob)]) for module, blob in blobs.items()}
     return shard(tensors, {f"{module}.{STATE}": blob for module, blob in blobs.items()})
@@ -271,6 +281,24 @@ def test_skip_lists(block: dict[str, object], skipped: tuple[str, ...]) -> None:
     ckpt = checkpoint({"config.json": json.dumps({"quantization_config": block}).encode()})
     (declared,) = ckpt.declared()
     assert skip_list(declared) == skipped
+
+
+@pytest.mark.parametrize("fixture", ["llama-nf4-dq", "llama-int8", "llama-nf4-sharded"])
+def test_damage_anywhere_never_raises(fixture: str) -> None:
+    picker = random.Random(fixture)
+    sound = {path.name: path.read_bytes() for path in (SOUND / fixture).iterdir()}
+    for _ in range(150):
+        name = picker.choice([*sound])
+        raw = bytearray(sound[name])
+        reach = len(raw) if name.endswith(".json") else 8 + int.from_bytes(raw[:8], "little")
+        for _ in range(picker.randint(1, 4)):
+            raw[picker.randrange(reach)] = picker.choice(b'{}[]",:0-9\\\x00\xff ')
+        if picker.random() < 0.3:
+            del raw[picker.randrange(len(raw)) :]
+        ckpt = checkpoint({**sound, name: bytes(raw)})
+        for signature in view_of(ckpt).signatures:
+            assert signature.modules
+            assert view_of(ckpt).locate(signature)
 
 
 needs_corpus = pytest.mark.skipif(not os.environ.get("CKPTDOCTOR_CORPUS"), reason="no corpus here")

@@ -66,7 +66,9 @@ def shown(loader: str, version: str, into: Path) -> dict[str, set[str]]:
     return agreed
 
 
-@pytest.mark.parametrize("claim", list(claims()), ids=lambda claim: f"{claim.rule}-{claim.loader}-{claim.version}")
+@pytest.mark.parametrize(
+    "claim", list(claims()), ids=lambda claim: f"{claim.rule}-{claim.loader}-{claim.version}"
+)
 def test_observed_has_a_record(claim: Claim, tmp_path_factory: pytest.TempPathFactory) -> None:
     path = OBSERVED / f"{claim.loader}-{claim.version}.jsonl"
     assert path.exists(), f"no record: {path.relative_to(ROOT)}"

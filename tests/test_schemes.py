@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from ckptdoctor import ruledata
 from ckptdoctor.schemes.base import Leaf, QuantState, Stored
 from ckptdoctor.schemes.monomial import parse
 from ckptdoctor.schemes.recognise import candidates, recognise
@@ -38,26 +40,84 @@ def words(fault: Fault) -> str:
     return f"{fault.role} is {list(fault.got)}, not {list(fault.expected)}"
 
 
-@pytest.mark.parametrize(("scheme", "example"), EXAMPLES)
-def test_example(scheme: str, example: dict[str, Any]) -> None:
+def found_in(example: dict[str, Any]) -> tuple[str, dict[str, int], list[str]]:
+    """Return scheme, sizes and faults of an example's tensors."""
     leaves = leaves_of(example["tensors"])
     stored = recognise(leaves, None)
-    assert stored.scheme == scheme
-    assert stored.quantized
-    found = {
+    sizes = {
         "bits": stored.bits,
         "group": stored.group,
         "in": stored.in_features,
         "out": stored.out_features,
     }
-    assert {key: value for key, value in found.items() if value is not None} == example.get("stored", {})
-    assert [words(fault) for fault in candidates(leaves)[0].faults] == example.get("faults", [])
+    faults = [words(fault) for solution in candidates(leaves)[:1] for fault in solution.faults]
+    return stored.scheme, {key: value for key, value in sizes.items() if value is not None}, faults
 
 
 @pytest.mark.parametrize(("scheme", "example"), EXAMPLES)
+def test_example(scheme: str, example: dict[str, Any]) -> None:
+    assert found_in(example) == (scheme, example.get("stored", {}), example.get("faults", []))
+
+
+def mutants(data: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the scheme with one datum less, or one other, than it should have."""
+    for key in ("bits", "group", "identify"):
+        for place, value in enumerate(data.get(key, ())):
+            if len(data[key]) > 1:
+                yield f"{key} without {value}", _changed(data, (key,), place)
+    for role, given in data["roles"].items():
+        if role not in data["identify"]:
+            yield f"no {role}", _changed(data, ("roles",), role)
+        for key in given:
+            yield f"{role} without {key}", _changed(data, ("roles", role), key)
+        for place, value in enumerate(given.get("dtype", ())):
+            if len(given["dtype"]) > 1:
+                yield f"{role} not in {value}", _changed(data, ("roles", role, "dtype"), place)
+        for place, dim in enumerate(given.get("shape", ())):
+            if dim == "...":
+                yield f"{role} without ...", _changed(data, ("roles", role, "shape"), place)
+            else:
+                double = f"ceil(2*{dim[5:]}" if str(dim).startswith("ceil(") else f"2*{dim}"
+                yield f"{role}: {double}", _changed(data, ("roles", role, "shape"), place, double)
+
+
+def _changed(data: dict[str, Any], path: tuple[str, ...], key: Any, value: Any = None) -> dict[str, Any]:
+    copy = deepcopy(data)
+    at: Any = copy
+    for step in path:
+        at = at[step]
+    if value is None:
+        del at[key]
+    else:
+        at[key] = value
+    return copy
+
+
+@pytest.mark.parametrize("scheme", sorted(path.stem for path in SCHEMES.glob("*.yaml")))
+def test_every_datum_has_a_witness(scheme: str) -> None:
+    book = ruledata.load()
+    own = [example.values for example in EXAMPLES if example.values[0] == scheme]
+    survivors = []
+    for name, mutant in mutants(dict(book.schemes[scheme])):
+        with ruledata.using(book._replace(schemes={**book.schemes, scheme: mutant})):
+            if all(
+                found_in(example) == (scheme, example.get("stored", {}), example.get("faults", []))
+                for _, example in own
+            ):
+                survivors.append(name)
+    assert survivors == []
+
+
+COMPLETE = [
+    example
+    for example in EXAMPLES
+    if not any("missing" in fault for fault in example.values[1].get("faults", ()))
+]
+"""Where a tensor is missing, the names that are left may well be all of another scheme."""
+
+
+@pytest.mark.parametrize(("scheme", "example"), COMPLETE)
 def test_names_alone_never_name_another_scheme(scheme: str, example: dict[str, Any]) -> None:
-    if any("missing" in fault for fault in example.get("faults", ())):
-        return  # what is left may well be all of another scheme
     names = tuple(sorted(Leaf(name, "", ()) for name in example["tensors"]))
     stored = recognise(names, None)
     assert stored.quantized

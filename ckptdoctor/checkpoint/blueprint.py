@@ -11,11 +11,12 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from ckptdoctor.checkpoint.formula import Unknowable, evaluate
+from .formula import Unknowable, evaluate
 
 Plain = Mapping[str, Any]
 
 _INDEX = re.compile(r"(?:(?<=\.)|^)\d+(?=\.|$)")
+_KEY = re.compile(r"[A-Za-z_][\w.]*")
 _LARGEST_RANGE = 1 << 16
 _LARGEST_COUNT = 1 << 22
 
@@ -99,7 +100,7 @@ def select(blueprints: Mapping[str, Plain], config: Plain) -> Plain | str:
 
 def expected(blueprint: Plain, config: Plain) -> Expected | str:
     """Evaluate a blueprint for one configuration, or say which value could not be known."""
-    keys = Keys(config, blueprint.get("keys", {}), blueprint.get("flat"))
+    keys = Keys(config, blueprint)
     entries: dict[str, list[Entry]] = {}
     fused: dict[str, list[Fused]] = {}
     try:
@@ -161,8 +162,12 @@ def _extra_layers(rows: Iterable[Plain], keys: Keys) -> Iterator[tuple[str, int,
 class Keys:
     """The values of configuration keys as the loader's class would see them, defaults included."""
 
-    def __init__(self, config: Plain, rules: Plain, flat: str | None = None) -> None:
-        self._config, self._rules, self._flat = config, rules, flat
+    def __init__(self, config: Plain, blueprint: Plain) -> None:
+        self._config = config
+        self._absent: Plain = blueprint.get("absent", {})
+        self._none: Plain = blueprint.get("none", {})
+        self._alias: Plain = blueprint.get("alias", {})
+        self._flat = blueprint.get("flat")
         self._seen: dict[str, Any] = {}
         self._open: set[str] = set()
 
@@ -194,8 +199,7 @@ class Keys:
     def require(self, tested: Plain) -> None:
         """Raise Unknowable where a key has a value that the blueprint was never tested with."""
         for key, accepted in tested.items():
-            rule = self._rules.get(key, {})
-            for name in (key, *rule.get("alias", ())):
+            for name in (key, *self._alias.get(key, ())):
                 found, value = self._stored(name)
                 if found and not any(self._accepts(each, value) for each in accepted):
                     raise Unknowable(f"{name} has an unusual value")
@@ -244,22 +248,21 @@ class Keys:
         return value
 
     def _resolve(self, key: str) -> Any:
-        rule = self._rules.get(key, {})
-        for name in (key, *rule.get("alias", ())):
+        for name in (key, *self._alias.get(key, ())):
             found, value = self._stored(name)
             if found:
                 break
-        if found and (value is not None or "none" not in rule):
+        if found and (value is not None or key not in self._none):
             return value
-        case = "none" if found else "absent"
-        if case not in rule:
+        defaults = self._none if found else self._absent
+        if key not in defaults:
             raise Unknowable(f"config.json gives no value for {key}")
-        return self._default(rule[case])
+        return self._default(defaults[key])
 
     def _default(self, default: Any) -> Any:
         """A literal, a formula or key (a string), `{value: …}` for a literal string, or a repeating list."""
         if isinstance(default, str):
-            return self.value(default) if default in self._rules else self.size(default)
+            return self.value(default) if _KEY.fullmatch(default) else self.size(default)
         if not isinstance(default, Mapping):
             return default
         if "value" in default:

@@ -11,7 +11,7 @@ from itertools import product
 from operator import itemgetter
 from typing import NamedTuple, Protocol
 
-from ckptdoctor.checkpoint.blueprint import Entry, Expected, Fused, starred
+from .blueprint import Entry, Expected, Fused, starred
 
 Index = tuple[str, ...]
 

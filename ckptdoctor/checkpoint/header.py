@@ -9,14 +9,15 @@ from __future__ import annotations
 from ..model import Location, Scalar
 from ..sources import pointer
 from .decode import METADATA, Decoded, NotJson, decode
-from .layout import capped, check_layout
+from .layout import MAX_RANK, capped, check_layout
 from .nouns import Defect, Shard
 from .sniff import kind
 
 MAX_HEADER = 100_000_000
 """Longest header, in bytes, that the reference reader accepts."""
-MAX_CONTAINERS = 4_000_000
-"""Objects and lists in one header: bounds memory where a header is made of empty ones."""
+MAX_PARTS = 4_000_000
+"""Members, and objects and lists, in one header (of a million tensors): bounds memory where a header is made of
+tiny ones."""
 FORMATS = ("pt", "tf", "flax", "mlx")
 PREFIX = 8
 """Bytes of the length field before the header."""
@@ -55,19 +56,22 @@ def parse(raw: bytes, size: int, name: str, *, fast: bool = False) -> tuple[Shar
 
 def _read(shard: Shard, header: bytes, fast: bool) -> list[Defect]:
     """Fill ``shard`` from its header and return what is wrong."""
-    if header.count(b"{") + header.count(b"[") > MAX_CONTAINERS:
-        raise NotJson("it holds too many objects and lists")
+    if max(header.count(b":"), header.count(b"{") + header.count(b"[")) > MAX_PARTS:
+        raise NotJson("it has more members than are worth reading")
     decoded = decode(header, fast=fast)
     if decoded is None:
         return [_defect("header-not-object", shard.name)]
     shard.tensors = decoded.tensors
     shard.metadata = decoded.metadata if isinstance(decoded.metadata, dict) else None
     shard.readable = True
-    return [
+    defects = [
         *_names(decoded, shard.name),
         *check_layout(shard, decoded),
         *_metadata(decoded.metadata, shard.name),
     ]
+    if defects:
+        shard.tensors = {name: t for name, t in decoded.tensors.items() if len(t.shape) <= MAX_RANK}
+    return defects
 
 
 def _prefix_defect(head: bytes, size: int, name: str) -> Defect | None:
@@ -87,11 +91,11 @@ def _prefix_defect(head: bytes, size: int, name: str) -> Defect | None:
     if found is not None:
         return _defect("wrong-magic", name, kind=found)
     if size < PREFIX:
-        return _defect("header-too-short", name, size=size)
+        return _defect("header-too-short", name, got=size)
     if PREFIX + length > size:
-        return _defect("header-length", name, length=length, size=size)
+        return _defect("header-length", name, stated=length, got=size)
     if length > MAX_HEADER:
-        return _defect("header-too-large", name, length=length, limit=MAX_HEADER)
+        return _defect("header-too-large", name, stated=length, limit=MAX_HEADER)
     return _defect("header-start", name, byte=head[PREFIX : PREFIX + 1].hex())
 
 

@@ -16,6 +16,8 @@ from .nouns import Defect, Shard, TensorEntry
 
 LIMIT = 2**63
 """Sizes and offsets from here on are nonsense: no file system holds them."""
+MAX_RANK = 64
+"""Dimensions a tensor may have (numpy's limit too); more would only serve to make products expensive."""
 MAX_PER_CODE = 100
 
 _UNKNOWN, _NEGATIVE, _FRACTION = "unknown", "negative", "fraction"
@@ -52,6 +54,8 @@ def check_layout(shard: Shard, decoded: Decoded) -> list[Defect]:
 
 def _size(dtype: str, shape: tuple[int, ...]) -> int | str:
     """Return the bytes that such a tensor takes, or in a word why there is no such number."""
+    if len(shape) > MAX_RANK:
+        return _NEGATIVE
     count = 1
     for dim in shape:
         count *= dim
@@ -167,9 +171,9 @@ def _mismatch(tensor: TensorEntry, got: int) -> Facts:
 
 
 def capped(defects: list[Defect]) -> list[Defect]:
-    """Return the first 100 defects of one code; the last of them says how many more there are."""
+    """Return the first 100 defects of one code; ``count`` of the last says how many it stands for."""
     if len(defects) <= MAX_PER_CODE:
         return defects
     *kept, last = defects[:MAX_PER_CODE]
-    facts: Facts = {**last.facts, "more": len(defects) - MAX_PER_CODE}
+    facts: Facts = {**last.facts, "count": len(defects) - MAX_PER_CODE + 1}
     return [*kept, last._replace(facts=facts)]

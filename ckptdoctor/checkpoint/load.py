@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import TypeAlias
 
@@ -38,7 +39,11 @@ _LIMITS = {"tokenizer_config.json": 8_000_000}
 _WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".gguf")
 
 _GUESS = 65_536
-"""Bytes read of every shard before its header's length is known."""
+"""Bytes read of a shard before its header's length is known."""
+_PER_TENSOR = 150
+"""Header bytes of one tensor, or a little more: real headers take 109 to 138. Where an index says how many tensors a
+shard has, its header is guessed to come in one read."""
+_MAX_GUESS = 1_000_000
 _BATCH = 64
 _FAST_FROM = 2_000_000
 """Bytes of headers from which on msgspec's start-up cost is repaid."""
@@ -101,11 +106,15 @@ def _load_shards(ckpt: Checkpoint, progress: Progress | None) -> None:
     readable = [name for name in names if ckpt.entries[name].state == "here"]
     for name in names:
         ckpt.shards[name] = Shard(name, ckpt.entries[name].size)
+    if ckpt.metadata_only:
+        for name in _named_only(ckpt):
+            ckpt.shards[name] = Shard(name, 0)
+    expected = _guesses(ckpt)
     fast = False
     done = 0
     for start in range(0, len(readable), _BATCH):
         batch = readable[start : start + _BATCH]
-        headers = _read_headers(ckpt, batch)
+        headers = _read_headers(ckpt, batch, expected)
         fast = fast or ckpt.bytes_read.headers >= _FAST_FROM
         for name, raw in headers:
             _parse_shard(ckpt, name, raw, fast)
@@ -124,11 +133,29 @@ def _shard_names(ckpt: Checkpoint) -> list[str]:
     ]
 
 
-def _read_headers(ckpt: Checkpoint, names: list[str]) -> Iterator[tuple[str, bytes]]:
+def _named_only(ckpt: Checkpoint) -> list[str]:
+    """Return the safetensors files that an index names and that are not here, not even as a pointer."""
+    return [
+        file
+        for found in ckpt.indexes.values()
+        for file in found.files
+        if file.endswith(".safetensors") and file not in ckpt.entries and not index.bad_path(file, {})
+    ]
+
+
+def _guesses(ckpt: Checkpoint) -> dict[str, int]:
+    """Return how many bytes to read of each shard that an index names, for its header to be among them."""
+    counts = Counter(file for found in ckpt.indexes.values() for file in found.weight_map.values())
+    return {file: min(_MAX_GUESS, 4096 + _PER_TENSOR * count) for file, count in counts.items()}
+
+
+def _read_headers(
+    ckpt: Checkpoint, names: list[str], expected: Mapping[str, int]
+) -> Iterator[tuple[str, bytes]]:
     """Return the first ``8 + N`` bytes of each file, fetched in two batches."""
     heads: dict[str, bytes] = {}
     rest: list[Span] = []
-    guesses = [Span(name, 0, min(_GUESS, ckpt.entries[name].size)) for name in names]
+    guesses = [Span(name, 0, min(expected.get(name, _GUESS), ckpt.entries[name].size)) for name in names]
     for name, head in zip(names, ckpt.source.read_many(guesses), strict=True):
         if isinstance(head, Unavailable):
             ckpt.defects.append(Defect("unreadable", Location(name), {"why": str(head)}))

@@ -14,7 +14,9 @@ def defect(context: Context, params: Params) -> Iterator[Hit | Skip]:
     """Yield the defects called ``code`` whose facts equal the other parameters."""
     wanted = {key: value for key, value in params.items() if key not in _NOT_FACTS}
     for found in context.ckpt.defects:
-        if found.code == params["code"] and all(found.facts.get(key) == value for key, value in wanted.items()):
+        if found.code == params["code"] and all(
+            found.facts.get(key) == value for key, value in wanted.items()
+        ):
             yield Hit(found.facts, (found.at,), found.at.tensor or "", int(str(found.facts.get("count", 1))))
 
 

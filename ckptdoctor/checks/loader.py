@@ -17,7 +17,9 @@ def events(context: Context, params: Params) -> Iterator[Hit | Skip]:
     cases: dict[tuple[object, ...], list[tuple[str, Event]]] = {}
     for reading in context.readings:
         for event in reading.events:
-            if event.code == params["event"] and all(event.facts.get(key) == value for key, value in wanted.items()):
+            if event.code == params["event"] and all(
+                event.facts.get(key) == value for key, value in wanted.items()
+            ):
                 cause = (event.subject, *sorted(event.facts.items(), key=str))
                 cases.setdefault(cause, []).append((reading.target.label, event))
     for told in cases.values():

@@ -12,7 +12,7 @@ from ..checkpoint.nouns import Checkpoint, Signature, View
 
 DENSE = frozenset({"bf16", "f16", "f32", "f64"})
 _NOT_LINEAR = ("embed", "norm", "wte", "wpe", "rotary", "conv", "ln_", "layernorm", "position")
-_ROUTERS = frozenset({"gate", "router", "shared_expert_gate"})
+ROUTERS = frozenset({"gate", "router", "shared_expert_gate"})
 
 
 class Architecture(NamedTuple):
@@ -78,7 +78,7 @@ def _guess(signature: Signature) -> str:
     if signature.stored.quantized:
         return "linear"
     weight = signature.leaf("weight")
-    if weight is None or len(weight.shape) != 2 or last in _ROUTERS:
+    if weight is None or len(weight.shape) != 2 or last in ROUTERS:
         return ""
     if any(part in last for part in _NOT_LINEAR):
         return "embedding" if "embed" in last or last in ("wte", "wpe") else ""

@@ -16,7 +16,7 @@ from ..model import Location, Outcome, Target
 from . import facts, skips
 from .base import Event, Plan, Reading
 from .completeness import tensor_events
-from .modules import Architecture, architecture, family, is_convertible, is_mlx, kind
+from .modules import ROUTERS, Architecture, architecture, family, is_mlx, kind
 from .precision import SKIPPED, UNDECLARED, Held, disagreements, hold
 
 Data = Mapping[str, object]
@@ -52,8 +52,9 @@ class Vllm:
         held: Held = {}
         if plan.files and not plan.unknown and not is_mlx(ckpt):
             in_flight = bool(target.options.get("quantization")) and not declares_bnb(ckpt)
-            read_as = self._reader(ckpt, plan.method, known, data, in_flight)
-            held = hold(view, read_as, lambda s: plan.method == BNB and is_convertible(s, known))
+            experts = facts.does(data, "bnb-experts-load", target.version)
+            read_as = self._reader(ckpt, plan.method, known, data, in_flight, experts)
+            held = hold(view, read_as, lambda s: plan.method == BNB)
             events += disagreements(view, held, data, target, asked="bnb-4bit" if in_flight else "")
             events += tensor_events(
                 view,
@@ -65,7 +66,7 @@ class Vllm:
         return Reading(target, plan, held, tuple(events), facts.evidence(data, target))
 
     def _reader(
-        self, ckpt: Checkpoint, method: str, known: Architecture, data: Data, in_flight: bool
+        self, ckpt: Checkpoint, method: str, known: Architecture, data: Data, in_flight: bool, experts: bool
     ) -> Callable[[Signature, str], str]:
         """Return the function that says at which scheme one module is held under ``method``."""
         block = declared_block(ckpt)
@@ -76,9 +77,10 @@ class Vllm:
         def read(signature: Signature, module: str) -> str:
             stored = signature.stored.scheme
             what = kind(signature, known)
-            if method == BNB and not in_flight and what == "expert" and family(stored) == "dense":
+            if method == BNB and not in_flight and what == "expert" and (family(stored) == "dense" or not experts):
                 return "bnb-experts"
-            converted = method == BNB and what == "linear" and not skips.vllm_bnb(fused_name(module, data), patterns)
+            linear = what == "linear" or module.rpartition(".")[2] in ROUTERS
+            converted = method == BNB and linear and not skips.vllm_bnb(fused_name(module, data), patterns)
             if not converted:
                 packed = family(stored) in ("bnb-4bit", "bnb-8bit") and what != "expert"
                 return (SKIPPED if method == BNB else UNDECLARED) if packed else stored
@@ -160,8 +162,9 @@ def pick_files(
             error = "RuntimeError: Cannot find any model weights"
             return (), opened, [Event("no-weights", "fails", error=error)]
         return here, opened, []
-    listed = tuple(name for name in here if name in index.files)
-    missing = [name for name in index.files if name not in here]
+    named = index.files
+    listed = tuple(sorted(set(here).intersection(named)))
+    missing = sorted(set(named).difference(here))
     if not missing or ckpt.metadata_only:
         return listed, opened, []
     outcome: Outcome = "fails" if facts.does(data, "index-files-must-exist", target.version) else "ok"

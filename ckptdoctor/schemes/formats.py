@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from .. import ruledata
@@ -64,7 +64,7 @@ def build(name: str, data: Mapping[str, Any]) -> Format:
 
 
 def _role(name: str, data: Mapping[str, Any]) -> Role:
-    shape = data.get("shape")
-    stacked = bool(shape) and shape[0] == REST
-    dims = None if shape is None else tuple(parse(str(dim)) for dim in shape[stacked:])
+    shape: Sequence[str | int] | None = data.get("shape")
+    stacked = shape is not None and shape[:1] == [REST]
+    dims = None if shape is None else tuple(parse(str(dim)) for dim in shape if dim != REST)
     return Role(name, frozenset(data.get("dtype", ())), dims, stacked, bool(data.get("optional")))

@@ -60,7 +60,9 @@ def parse(text: str) -> Monomial:
     parts = _PART.findall(found["body"]) if found else []
     if not found or "".join(sign + atom for sign, atom in parts) != found["body"] or parts[0][0]:
         raise ValueError(f"not a product of names and numbers: {text!r}")
-    over, under, constant, divisor = [], [], 1, 1
+    over: list[str] = []
+    under: list[str] = []
+    constant = divisor = 1
     for place, (sign, atom) in enumerate(parts):
         if place and not sign:
             raise ValueError(f"not a product of names and numbers: {text!r}")

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 
 from . import pointer
 from .base import Span, Stat, Unavailable
@@ -23,7 +22,6 @@ class LocalSource:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.label = os.fspath(path)
-        self.root = Path(path)
         self._real = os.path.realpath(path)
         self._blobs = _blobs(self._real)
         self._entries: dict[str, Stat] | None = None

@@ -13,19 +13,17 @@ Plain = dict[str, Any]
 _MISSING = object()
 
 
-def key_rules(config_class: type[Any], keys: Sequence[str], observations: Sequence[Observation]) -> dict[str, Plain]:
-    """The rule for every key in `keys`, tested by building configurations without it."""
-    rules: dict[str, Plain] = {}
+def key_rules(config_class: type[Any], keys: Sequence[str], observations: Sequence[Observation]) -> Plain:
+    """Defaults for `keys` where a file leaves one out or has null, and other names it may carry."""
+    rules: Plain = {"absent": {}, "none": {}, "alias": {}}
     for key in keys:
-        rule: Plain = {}
-        if names := aliases(config_class, key):
-            rule["alias"] = names
+        names = aliases(config_class, key)
+        if names:
+            rules["alias"][key] = names
         for case in ("absent", "none"):
             default = _default(config_class, key, names, case, observations)
             if default is not _MISSING and not (case == "none" and default is None):
-                rule[case] = default
-        if rule:
-            rules[key] = rule
+                rules[case][key] = default
     return rules
 
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from ckptdoctor.checkpoint.blueprint import starred
 
 from .fit import Env, Formulas, When, atoms, conditions, domain, presence
-from .observe import Observation, Shapes, saved_as
+from .observe import Observation, Shapes, dropped_prefixes, saved_as
 
 Plain = dict[str, Any]
 Index = tuple[int, ...]
@@ -223,10 +223,23 @@ def native_differences(observations: Sequence[Observation]) -> tuple[dict[str, s
                 renamed[template] = names[0]
             elif all(saved_name in seen.released for saved_name in saved):
                 fused[template] = names
-    return _shortest_prefixes(renamed, observations), fused
+    prefixes = _shortest_prefixes(renamed)
+    return {**prefixes, **_dropped_prefixes(observations[0], prefixes)}, fused
 
 
-def _shortest_prefixes(renamed: dict[str, str], observations: Sequence[Observation]) -> dict[str, str]:
+def _dropped_prefixes(seen: Observation, renamed: dict[str, str]) -> dict[str, str]:
+    """Prefixes that older releases carry and that transformers takes off when it loads."""
+    found: dict[str, str] = {}
+    for place, dropped in dropped_prefixes(seen.model):
+        here = respelled(place, renamed)
+        for spelling in dict.fromkeys((place, here, f"{seen.model.base_model_prefix}.{place}")):
+            there = f"{spelling}.{dropped}".lstrip(".")
+            if not any(name.startswith(f"{there}.") for name in (*seen.native, *seen.released)):
+                found[there] = here
+    return found
+
+
+def _shortest_prefixes(renamed: dict[str, str]) -> dict[str, str]:
     """Reduce template pairs to prefix pairs where that says the same."""
     pairs: dict[str, str] = {}
     for there, here in renamed.items():

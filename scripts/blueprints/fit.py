@@ -33,7 +33,7 @@ class Formulas:
 
     def find(self, target: Vector) -> str | None:
         """The simplest formula equal to `target` in every observation, else None."""
-        if set(target) <= {1} or set(target) <= {2}:
+        if len(set(target)) == 1 and target[0] <= 4:
             return str(target[0])
         if self._count < _FEWEST or len(set(target)) == 1:
             return None
@@ -53,7 +53,10 @@ class Formulas:
         for a, v in [*singles, *pairs]:
             for b, w in singles:
                 if all(w) and all(x % y == 0 for x, y in zip(v, w, strict=True)):
-                    yield f"{a}/{b}", tuple(x // y for x, y in zip(v, w, strict=True))
+                    quotient = tuple(x // y for x, y in zip(v, w, strict=True))
+                    yield f"{a}/{b}", quotient
+                    if a.count("*") == 1 or "*" not in a:
+                        yield f"2*{a}/{b}", tuple(2 * x for x in quotient)
             for divisor in (2, 4):
                 if all(x % divisor == 0 for x in v):
                     yield f"{a}/{divisor}", tuple(x // divisor for x in v)
@@ -65,12 +68,12 @@ class Formulas:
                 return f"{text} + {constant}"
         best: str | None = None
         for vector, text in self._products.items():
-            if "/" in text or any(x >= t for x, t in zip(vector, target, strict=True)):
+            if any(x >= t for x, t in zip(vector, target, strict=True)):
                 continue
             rest = self._products.get(tuple(t - x for x, t in zip(vector, target, strict=True)))
-            if rest and "/" not in rest:
+            if rest and (text + rest).count("/") <= 1:
                 found = f"{text} + {rest}"
-                best = min(best or found, found, key=lambda s: (s.count("*") + s.count("+"), len(s), s))
+                best = min(best or found, found, key=lambda s: (s.count("/"), s.count("*"), len(s), s))
         return best
 
     def _triple(self, target: Vector) -> str | None:

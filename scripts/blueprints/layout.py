@@ -23,7 +23,7 @@ def blueprint_of(
     fused: dict[str, list[str]],
     renamed: dict[str, str],
     tied: list[Plain],
-    rules: dict[str, Plain],
+    rules: Plain,
     requires: dict[str, list[Any]],
 ) -> Plain:
     """Assemble the plain data of one blueprint; empty parts are left out."""
@@ -35,7 +35,7 @@ def blueprint_of(
         "prefix": _base_prefix(model, found),
         "flat": recipe.get("flat"),
         "experts": _experts(found, blocks),
-        "keys": {**rules, **recipe.get("keys", {})},
+        **{part: {**rules.get(part, {}), **recipe.get(part, {})} for part in ("absent", "none", "alias")},
         "requires": {**requires, **recipe.get("requires", {})},
         "tied": tied,
         "renamed": {**renamed, **recipe.get("renamed", {})},
@@ -49,7 +49,7 @@ def blueprint_of(
             for leaf in group["tensors"]
         ],
     }
-    return {key: value for key, value in blueprint.items() if value or key in ("tensors", "keys")}
+    return {key: value for key, value in blueprint.items() if value}
 
 
 def _full(group: Plain, leaf: str) -> str:
@@ -111,18 +111,15 @@ def _number(dim: str) -> int | str:
     return int(dim) if dim.isdigit() else dim
 
 
-class _Dumper(yaml.SafeDumper):
-    """Blocks outside, single lines inside."""
-
-    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
-        """Indent list items below their key."""
-        super().increase_indent(flow, False)
-
-
 def dump(blueprint: Plain) -> str:
     """Spell a blueprint as YAML with one line per tensor."""
     lines = ["# Written by scripts/architectures.py; change that, not this file.\n"]
-    lines.append(
-        yaml.dump(blueprint, Dumper=_Dumper, sort_keys=False, default_flow_style=None, width=1000, allow_unicode=True)
-    )
+    for key, value in blueprint.items():
+        width = 1000 if key in ("tensors", "fused") else 108
+        flow = None if key in ("tensors", "fused", "tied") else True
+        text = yaml.safe_dump(value, sort_keys=False, default_flow_style=flow, width=width)
+        if flow:
+            lines.append(f"{key}: " + text.removesuffix("...\n").rstrip().replace("\n", "\n ") + "\n")
+        else:
+            lines.append(f"{key}:\n" + "".join(f"  {line}\n" for line in text.splitlines()))
     return "".join(lines)

@@ -7,11 +7,19 @@ import copy
 import io
 import logging
 import warnings
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import torch
 import transformers
-from transformers.core_model_loading import revert_weight_conversion
+from transformers.conversion_mapping import get_model_conversion_mapping
+from transformers.core_model_loading import (
+    PrefixChange,
+    WeightConverter,
+    WeightRenaming,
+    rename_source_key,
+    revert_weight_conversion,
+)
 
 Shapes = dict[str, tuple[int, ...]]
 
@@ -68,6 +76,21 @@ def saved_as(model: Any, native: str) -> Shapes:
     """The names and shapes that one tensor of the model is saved under."""
     tensor = model.state_dict()[native]
     return {name: tuple(t.shape) for name, t in revert_weight_conversion(model, {native: tensor}).items()}
+
+
+def dropped_prefixes(model: Any) -> Iterator[tuple[str, str]]:
+    """Prefixes taken off on loading: (module path they stand in, prefix)."""
+    for change in get_model_conversion_mapping(model):
+        if isinstance(change, PrefixChange) and change.prefix_to_remove:
+            yield ".".join(filter(None, (change.scope_prefix, change.model_prefix))), change.prefix_to_remove
+
+
+def loads_as(model: Any, stored: str) -> str:
+    """The name in memory that transformers gives to a stored tensor."""
+    changes = get_model_conversion_mapping(model)
+    renamings = [change for change in changes if isinstance(change, WeightRenaming)]
+    converters = [change for change in changes if isinstance(change, WeightConverter)]
+    return str(rename_source_key(stored, renamings, converters, model.base_model_prefix, model.state_dict())[0])
 
 
 def _ties(model: Any) -> dict[str, str]:

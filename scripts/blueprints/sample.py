@@ -64,7 +64,10 @@ _RULES: list[tuple[re.Pattern[str], _Draw]] = [
         (r"out_hidden_size|projection_dim|word_embed_proj_dim", _prime(50, 140)),
         (r"num_position_embeddings", lambda rng: rng.randrange(5, 12) ** 2),
         (r"relative_attention_num_buckets", _between(8, 30)),
-        (r"d_kv", _between(4, 40)),
+        (r"d_kv|num_mel_bins|max_target_positions|state_size|mamba_d_state|time_step_rank", _between(4, 40)),
+        (r"conv_kernel|mamba_d_conv|conv_L_cache", _between(2, 6)),
+        (r"index_head_dim|index_n_heads", _between(4, 40, 2)),
+        (r"vision_output_dim|projector_input_dim|projector_output_dim|hidden_dim", _prime(50, 140)),
         (r"n_group|topk_group", lambda rng: 1),
     )
 ]

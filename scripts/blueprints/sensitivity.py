@@ -6,6 +6,8 @@ import copy
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
+from ckptdoctor.checkpoint.blueprint import starred
+
 from .defaults import put
 from .observe import Observation, observe
 
@@ -14,14 +16,19 @@ Plain = dict[str, Any]
 _HARMLESS = ("dtype", "torch_dtype", "model_type", "architectures", "problem_type", "transformers_version")
 
 
-def required(name: str, tested: Collection[str], seen: Sequence[Observation]) -> dict[str, list[Any]]:
-    """Keys that stayed the same in every observation although another value changes names, shapes or ties."""
+def required(
+    name: str, tested: Collection[str], shapeless: Collection[str], seen: Sequence[Observation]
+) -> dict[str, list[Any]]:
+    """Keys that stayed the same in every observation although another value changes names, shapes or ties.
+
+    The shapes of `shapeless` templates are not described, so they may change.
+    """
     found: dict[str, list[Any]] = {}
     for observation in seen[:2]:
         for key, value in _scalars(observation.config):
             if key in tested or key in found or any(_at(o.config, key) != value for o in seen):
                 continue
-            if any(_changes(name, observation, key, other) for other in _others(key, value)):
+            if any(_changes(name, observation, key, other, shapeless) for other in _others(key, value)):
                 found[key] = [value]
     return found
 
@@ -55,11 +62,18 @@ def _others(key: str, value: Any) -> list[Any]:
     }.get(key.rpartition(".")[2], [])
 
 
-def _changes(name: str, observation: Observation, key: str, value: Any) -> bool:
+def _changes(
+    name: str, observation: Observation, key: str, value: Any, shapeless: Collection[str]
+) -> bool:
     config = copy.deepcopy(observation.config)
     put(config, key, value)
     try:
         other = observe(name, config)
     except Exception:  # noqa: BLE001 - a value that the class refuses needs no guard
         return False
-    return other.released != observation.released or other.tied != observation.tied
+    if other.tied != observation.tied or other.released.keys() != observation.released.keys():
+        return True
+    return any(
+        shape != other.released[tensor] and not {tensor, starred(tensor)[0]} & set(shapeless)
+        for tensor, shape in observation.released.items()
+    )

@@ -8,7 +8,7 @@ from ckptdoctor.checkpoint.blueprint import Entry, Expected
 from ckptdoctor.checkpoint.comparison import compare, grouped
 
 from .derive import respelled
-from .observe import Observation, Shapes
+from .observe import Observation, Shapes, loads_as
 
 
 def disagreement(expected: Expected, seen: Observation) -> str | None:
@@ -59,11 +59,23 @@ def _layouts(expected: Expected, seen: Observation) -> str | None:
             name[cut:] if name.startswith(f"{expected.prefix}.") else name: shape
             for name, shape in seen.released.items()
         }
+    for there, here in expected.renamed:
+        if "*" not in there:
+            layouts[there] = {_exchanged(name, here, there): shape for name, shape in seen.released.items()}
+            astray = [n for n in layouts[there] if n.startswith(f"{there}.") and loads_as(seen.model, n) not in seen.native]
+            if astray:
+                return f"transformers does not load {astray[0]}"
     for layout, shapes in layouts.items():
         result = compare(expected, grouped(_tensors(shapes)))
         if result.missing or result.unclear or result.mismatched or result.unexpected:
             return f"{layout} names compare as {result}"[:900]
     return None
+
+
+def _exchanged(name: str, prefix: str, other: str) -> str:
+    if not prefix:
+        return f"{other}.{name}"
+    return other + name[len(prefix) :] if name == prefix or name.startswith(f"{prefix}.") else name
 
 
 def _tensors(shapes: Shapes) -> dict[str, tuple[str, tuple[int, ...]]]:

@@ -87,7 +87,8 @@ def main() -> int:
     for triple in found:
         if not triple.agrees:
             missed = triple.verdict.outcome == "ok" and triple.observed in SILENT
-            mark = "MISSED SILENT" if missed else "FALSE ALARM" if triple.observed == "ok" else "differs"
+            alarm = triple.observed == "ok" and triple.verdict.outcome != "unknown"
+            mark = "MISSED SILENT" if missed else "FALSE ALARM" if alarm else "differs"
             print(f"{mark}: {triple.case} [{triple.target}] observed {triple.observed}, said {triple.verdict.outcome}"
                   f" because {', '.join(triple.verdict.because) or triple.verdict.reason or 'nothing was found'}")
     silent = sum(triple.observed in SILENT for triple in found)

@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import gc
 import importlib.metadata
-import json
 import os
 import sys
 from collections.abc import Iterator
@@ -182,12 +181,8 @@ def judge(done: Run, sound: Run | None, path: Path, sound_path: Path | None) -> 
     corrupt = [f"unwritten {state.template(name)}" for name, held in done.held.items() if held.unwritten]
     difference = None
     if sound is not None and sound_path is not None and done.held:
-        corrupt += differences(done, sound, on_disk, state.stored(sound_path))
-        if done.logits is not None and sound.logits is not None and done.logits.shape == sound.logits.shape:
-            difference = float((done.logits - sound.logits).abs().max())
-            scale = float(sound.logits.abs().max())
-            if not wrong and not difference <= 0.02 * scale:
-                corrupt.append(f"logits differ by {difference:.3g} of {scale:.3g}")
+        found, difference = differences(done, sound, changed(on_disk, state.stored(sound_path)))
+        corrupt += found
     if done.logits is not None and not bool(done.logits.isfinite().all()):
         corrupt.append("logits not finite")
     outcome = "corrupt" if corrupt else "wrong-precision" if wrong else "ok"
@@ -199,21 +194,38 @@ def judge(done: Run, sound: Run | None, path: Path, sound_path: Path | None) -> 
         "outcome": outcome,
         "stage": done.stage,
         "exception": None if done.error is None else {"type": type(done.error).__name__, "text": text[:TEXT]},
-        "precision": state.by_template(precision),
-        "max_abs_diff": difference if difference is None or difference == difference else None,
+        "precision": dict(sorted(state.by_template(precision).items())),
+        "max_abs_diff": None if difference is None or difference != difference else round(difference, 6),
         "detail": "; ".join(sorted(set(corrupt)) + sorted(set(notes)))[:TEXT],
     }
 
 
-def differences(done: Run, sound: Run, mine: dict[str, str], other: dict[str, str]) -> list[str]:
-    """A reason for every parameter, by template, whose values are not those of the sound twin."""
-    cast = set(mine.values()) != set(other.values())
-    found = []
+def changed(mine: dict[str, str], other: dict[str, str]) -> set[str]:
+    """The modules that two checkpoints store in different schemes."""
+    return {module for module in mine.keys() & other.keys() if mine[module] != other[module]}
+
+
+def differences(done: Run, sound: Run, restored: set[str]) -> tuple[list[str], float | None]:
+    """What is not as in the sound twin, by template, and the largest difference of a logit.
+
+    The logits decide only where every scheme is the twin's: with another one they are expected to differ.
+    """
+    found, alike = [], not restored
     for name, held in done.held.items():
         twin = sound.held.get(name)
-        if twin is not None and not held.unwritten and state.different(held, twin, cast):
+        if twin is None:
+            continue
+        alike = alike and held.schemes == twin.schemes
+        again = bool(restored & state.modules_of(name, done.packed))
+        if not held.unwritten and state.different(held, twin, again):
             found.append(f"differs {state.template(name)}")
-    return found
+    if done.logits is None or sound.logits is None or done.logits.shape != sound.logits.shape:
+        return found, None
+    difference = float((done.logits - sound.logits).abs().max())
+    scale = float(sound.logits.abs().max())
+    if alike and not difference <= scale / 32:
+        found.append(f"logits differ by {difference:.3g} of {scale:.3g}")
+    return found, difference
 
 
 twins: dict[tuple[str, str | None], Run] = {}

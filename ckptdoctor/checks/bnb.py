@@ -1,0 +1,313 @@
+"""bitsandbytes 4-bit: a packed weight, the tensors that decode it, and the JSON that says how."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator, Mapping
+from math import prod
+from typing import NamedTuple
+
+from ..checkpoint.names import join
+from ..checkpoint.nouns import Declared, Leaf, QuantState, Signature, View
+from ..model import Fact, Hit, Location, Skip
+from .base import Context, Need, Params, needs
+from .shapes import expected_shape
+
+_ROLES = ("weight", "absmax", "quant_map", "quant_state")
+_NESTED = ("nested_absmax", "nested_quant_map")
+_BLOB = "quant_state.bitsandbytes__"
+_KEYS = ("quant_type", "blocksize", "dtype", "shape")
+_NESTED_KEYS = ("nested_offset", "nested_blocksize", "nested_dtype")
+_BYTES = {"U8": 1, "I8": 1, "F16": 2, "BF16": 2, "F32": 4, "F64": 8}
+_FLOATS = frozenset({"F16", "BF16", "F32", "F64"})
+
+
+class Packed(NamedTuple):
+    """One signature that has companions of bitsandbytes 4-bit."""
+
+    signature: Signature
+    parts: Mapping[str, Leaf]
+    """Role → tensor; ``weight`` and what follows ``weight.``, the state under ``quant_state``."""
+    blob: str
+    """``nf4`` or ``fp4`` as the name of the state says, "" without a state."""
+
+    @property
+    def state(self) -> QuantState | None:
+        """The parsed state, None when it is absent or could not be parsed."""
+        state = self.signature.state
+        return state if state is not None and state.defect is None else None
+
+    @property
+    def known(self) -> bool:
+        """Whether dtypes and shapes are known (they are not when only an index told the names)."""
+        return all(leaf.dtype for leaf in self.parts.values())
+
+    @property
+    def elements(self) -> int | None:
+        """Number of weights, by the state's shape."""
+        state = self.state
+        return prod(state.shape) if state is not None and state.shape is not None else None
+
+
+def packed(view: View) -> Iterator[Packed]:
+    """Yield every signature that has a 4-bit companion."""
+    for signature in view.signatures:
+        parts: dict[str, Leaf] = {}
+        blob = ""
+        for leaf in signature.leaves:
+            role = leaf.name.removeprefix("weight.")
+            if role.startswith(_BLOB):
+                parts["quant_state"], blob = leaf, role.removeprefix(_BLOB)
+            elif role == "weight" or role in _ROLES + _NESTED:
+                parts[role] = leaf
+        if len(parts) > ("weight" in parts):
+            yield Packed(signature, parts, blob)
+
+
+def companions(context: Context, params: Params) -> Iterator[Hit | Skip]:
+    """Yield the roles a module lacks, of those named in ``roles``."""
+    wanted = str(params["roles"]).split()
+    for module in packed(context.view):
+        for roles in _missing(module):
+            if roles[0] not in wanted:
+                continue
+            leaf = _leaf(roles[0], module.blob)
+            if not _elsewhere(context, module.signature, leaf):
+                scheme = f"bnb-{module.blob}" if module.blob else "bnb-4bit"
+                yield _hit(context, module, {"scheme": scheme, "role": ", ".join(roles)}, leaf)
+
+
+def _missing(module: Packed) -> Iterator[tuple[str, ...]]:
+    """Yield missing roles; the two nested ones together when both are gone, for the second is read with the first."""
+    parts = module.parts
+    yield from ((role,) for role in _ROLES if role not in parts)
+    absmax = parts.get("absmax")
+    lost = tuple(role for role in _NESTED if role not in parts)
+    if lost and _is_nested(module) and (absmax is None or absmax.dtype not in _FLOATS):
+        yield lost
+
+
+def _is_nested(module: Packed) -> bool:
+    state = module.state
+    stated = state is not None and (state.has_offset or state.nested_blocksize is not None)
+    return stated or any(role in module.parts for role in _NESTED)
+
+
+def _leaf(role: str, blob: str) -> str:
+    if role == "weight":
+        return role
+    return f"weight.{_BLOB}{blob or 'nf4'}" if role == "quant_state" else f"weight.{role}"
+
+
+def _elsewhere(context: Context, signature: Signature, leaf: str) -> bool:
+    """Whether an index puts the tensor into a file that is not read here: then the file is what is missing."""
+    index = context.ckpt.index
+    file = index.weight_map.get(join(signature.modules[0], leaf)) if index and signature.modules else None
+    return file is not None and file not in context.view.files
+
+
+def lone(context: Context, params: Params) -> Iterator[Hit | Skip]:
+    """Yield packed-looking weights without a single companion, under a config that says bitsandbytes."""
+    if not any(block.method == "bitsandbytes" for block in context.ckpt.declared()):
+        return
+    for signature in context.view.signatures:
+        weight = signature.leaf("weight")
+        names = {leaf.name for leaf in signature.leaves}
+        if weight is None or not names <= {"weight", "bias"} or weight.dtype not in ("U8", "I8"):
+            continue
+        if len(weight.shape) == 2 and weight.shape[1] == 1 and weight.shape[0] > 1:
+            facts: dict[str, Fact] = {"dtype": weight.dtype, "shape": weight.shape}
+            yield Hit(facts, context.view.locate(signature, "weight"), signature.template, signature.count)
+
+
+def scales(context: Context, params: Params) -> Iterator[Hit | Skip]:
+    """Yield modules whose absmax dtype contradicts ``nested``: plain floats if true, codes if false."""
+    nested = params["nested"]
+    for module in packed(context.view):
+        absmax = module.parts.get("absmax")
+        if absmax is None or (absmax.dtype in _FLOATS) is not nested:
+            continue
+        if "nested_absmax" in module.parts if nested else absmax.dtype == "U8" and not _is_nested(module):
+            yield _hit(context, module, {"dtype": absmax.dtype}, "weight.absmax")
+
+
+def lengths(context: Context, params: Params) -> Iterator[Hit | Skip]:
+    """Yield companions whose length is not what the state asks for; ``roles`` says which ones to judge."""
+    wanted = str(params["roles"]).split()
+    for module in packed(context.view):
+        for role, (expected, formula) in _expected_lengths(module).items():
+            leaf = module.parts.get(role)
+            if leaf is None or not module.known or role not in wanted or prod(leaf.shape) == expected:
+                continue
+            if role == "absmax" and not _weight_agrees(module):
+                continue  # the weight contradicts the state as well: that is told by `sizes`
+            facts: dict[str, Fact] = {"role": role, "expected": expected, "got": prod(leaf.shape), "formula": formula}
+            yield _hit(context, module, facts, f"weight.{role}")
+
+
+def _expected_lengths(module: Packed) -> Mapping[str, tuple[int, str]]:
+    """Return role → (length, how it comes about) where it can be told."""
+    known = {"quant_map": (16, "4 bits"), "nested_quant_map": (256, "8 bits")}
+    state, elements, absmax = module.state, module.elements, module.parts.get("absmax")
+    block = state.blocksize if state else None
+    if elements is not None and isinstance(block, int) and block > 0:
+        known["absmax"] = (-(-elements // block), f"{elements} weights, blocksize {block}")
+    block = state.nested_blocksize if state else None
+    if absmax is not None and isinstance(block, int) and block > 0:
+        scales_ = prod(absmax.shape)
+        known["nested_absmax"] = (-(-scales_ // block), f"{scales_} scales, nested_blocksize {block}")
+    return known
+
+
+def _weight_bytes(module: Packed) -> int | None:
+    weight = module.parts.get("weight")
+    if weight is None or weight.dtype not in _BYTES:
+        return None
+    return prod(weight.shape) * _BYTES[weight.dtype]
+
+
+def _weight_agrees(module: Packed) -> bool:
+    """Whether the packed weight has the bytes that the state's shape takes (unknown counts as yes)."""
+    held, elements = _weight_bytes(module), module.elements
+    return held is None or elements is None or held == (elements + 1) // 2
+
+
+def _blocks_agree(module: Packed) -> bool:
+    """Whether absmax has as many blocks as the packed weight itself, whatever the state says."""
+    held, absmax, state = _weight_bytes(module), module.parts.get("absmax"), module.state
+    block = state.blocksize if state else None
+    if held is None or absmax is None or not isinstance(block, int) or block <= 0:
+        return False
+    return prod(absmax.shape) == -(-2 * held // block)
+
+
+def sizes(context: Context, params: Params) -> Iterator[Hit | Skip]:
+    """Yield weights whose bytes contradict the state's shape.
+
+    ``case`` is what stands alone against the others: ``dense`` a float weight of the full shape beside its
+    companions, ``state`` a shape that neither weight nor absmax agree with, ``weight`` the rest.
+    """
+    for module in packed(context.view):
+        elements, weight, state = module.elements, module.parts.get("weight"), module.state
+        if weight is None or elements is None or state is None or not module.known or _weight_agrees(module):
+            continue
+        if weight.shape == state.shape and weight.dtype in _FLOATS:
+            case = "dense"
+        else:
+            case = "state" if _blocks_agree(module) else "weight"
+        if case == params["case"]:
+            held = _weight_bytes(module)
+            facts: dict[str, Fact] = {"expected": (elements + 1) // 2, "got": held, "shape": state.shape}
+            yield _hit(context, module, facts | {"dtype": weight.dtype}, "weight")
+
+
+def shape(context: Context, params: Params) -> Iterator[Hit | Skip]:
+    """Yield states whose shape is not the one config.json leads to; ``swapped`` when only the order is wrong."""
+    for module in packed(context.view):
+        stated = module.state.shape if module.state else None
+        expected = expected_shape(context, module.signature.template)
+        if stated is None or expected is None or stated == expected or not _weight_agrees(module):
+            continue
+        swapped = stated == expected[::-1]
+        facts: dict[str, Fact] = {"got": stated, "expected": expected, "swapped": swapped}
+        yield _hit(context, module, facts, _leaf("quant_state", module.blob))
+
+
+def state_text(context: Context, params: Params) -> Iterator[Hit | Skip]:
+    """Yield states that are not the JSON object bitsandbytes wrote."""
+    for module in packed(context.view):
+        defect = module.signature.state.defect if module.signature.state else None
+        if defect == "unreadable":
+            yield _unread(context)
+        elif defect is not None:
+            yield _hit(context, module, {"why": defect}, _leaf("quant_state", module.blob))
+
+
+def _unread(context: Context) -> Skip:
+    reason = "a quant_state could not be read"
+    return Skip("", "abstained", reason) if context.ckpt.metadata_only else Skip("", "blind", reason)
+
+
+def state_keys(context: Context, params: Params) -> Iterator[Hit | Skip]:
+    """Yield keys that bitsandbytes needs and the state lacks, or (``unknown: true``) keys it refuses."""
+    for module in packed(context.view):
+        state = module.state
+        if state is None:
+            continue
+        at = _leaf("quant_state", module.blob)
+        if params["unknown"]:
+            if state.extra:
+                yield _hit(context, module, {"keys": state.extra}, at)
+            continue
+        nested = _NESTED_KEYS if "nested_absmax" in module.parts else ()
+        lacking = [key for key in _KEYS + nested if not _has(state, key)]
+        if lacking:
+            yield _hit(context, module, {"key": lacking[0], "keys": tuple(lacking)}, at)
+
+
+def _has(state: QuantState, key: str) -> bool:
+    return state.has_offset if key == "nested_offset" else getattr(state, key) is not None
+
+
+def _code_books(context: Context, params: Params) -> Iterator[Need]:
+    for module in packed(context.view):
+        if module.state and module.state.quant_type != module.blob and "quant_map" in module.parts:
+            yield Need(join(module.signature.modules[0], "weight.quant_map"), 64)
+
+
+@needs(_code_books)
+def quant_type(context: Context, params: Params) -> Iterator[Hit | Skip]:
+    """Yield states whose type is not that of their name; the code book (``quant_map``) says which of the two lies.
+
+    ``liar: state`` asks for types that contradict the code book, ``liar: name`` for names that do.
+    """
+    for module in packed(context.view):
+        stated = module.state.quant_type if module.state else None
+        if not isinstance(stated, str) or stated == module.blob or not module.known:
+            continue
+        book = _book(context.micro.get(join(module.signature.modules[0], "weight.quant_map"), b""))
+        liar = "name" if book == stated else "state"
+        if book in (stated, module.blob) and liar == params["liar"]:
+            facts: dict[str, Fact] = {"stated": stated[:40], "named": module.blob, "codes": book}
+            yield _hit(context, module, facts, _leaf("quant_state", module.blob))
+
+
+def _book(data: bytes) -> str:
+    """Return whose code book these 16 floats are: NF4 runs from -1 to 1, FP4 starts at 0."""
+    if len(data) != 64:
+        return ""
+    values = struct.unpack("<16f", data)
+    if values[0] == -1.0 and values[15] == 1.0:
+        return "nf4"
+    return "fp4" if values[0] == 0.0 and values[3] == 1.0 else ""
+
+
+def storage(context: Context, params: Params) -> Iterator[Hit | Skip]:
+    """Yield packed weights with a float dtype under a config that says they are bytes."""
+    declared = next((block for block in context.ckpt.declared() if block.method == "bitsandbytes"), None)
+    if declared is None or declared.block.get("bnb_4bit_quant_storage", "uint8") not in ("uint8", None):
+        return
+    for module in packed(context.view):
+        weight = module.parts.get("weight")
+        if weight is not None and weight.dtype in _FLOATS and _weight_agrees(module):
+            yield _hit(context, module, {"dtype": weight.dtype}, "weight")
+
+
+def storage_declared(context: Context, params: Params) -> Iterator[Hit | Skip]:
+    """Yield a ``bnb_4bit_quant_storage`` other than uint8; ``known`` says whether torch has such a storage dtype."""
+    for declared in context.ckpt.declared():
+        name = declared.block.get("bnb_4bit_quant_storage")
+        if declared.method == "bitsandbytes" and isinstance(name, str) and _asks_4bit(declared):
+            known = name in ("float16", "float32", "int8", "float64", "bfloat16")
+            if name != "uint8" and known is params["known"]:
+                at = Location(declared.file, f"{declared.pointer}/bnb_4bit_quant_storage")
+                yield Hit({"storage": name[:40]}, (at,))
+
+
+def _asks_4bit(declared: Declared) -> bool:
+    return declared.block.get("load_in_4bit") is True
+
+
+def _hit(context: Context, module: Packed, facts: Mapping[str, Fact], leaf: str) -> Hit:
+    signature = module.signature
+    return Hit(dict(facts), context.view.locate(signature, leaf), signature.template, signature.count)
