@@ -10,7 +10,7 @@ from importlib import import_module
 from . import loaders, ruledata
 from .checkpoint import load
 from .checkpoint.nouns import Checkpoint, View
-from .checks.base import NEEDS, Check, Context
+from .checks.base import NEEDS, Check, Context, Need
 from .judging import Judge
 from .loaders.base import Plan, Reading
 from .model import Crash, Hit, Report, Skip, Target
@@ -115,23 +115,25 @@ def _contexts(
 
 def _micro(context: Context, cards: Sequence[ruledata.Card]) -> Mapping[str, bytes]:
     """Fetch what the cards' checks declared, in one batch and within the budget."""
-    wanted: dict[str, int] = {}
+    wanted: dict[str, Need] = {}
     for card in cards:
         check = _check(card.check)
         if check in NEEDS:
             for need in NEEDS[check](context, card.params):
-                wanted[need.tensor] = max(wanted.get(need.tensor, 0), min(need.max_bytes, _MICRO_TENSOR))
+                size = min(need.max_bytes, _MICRO_TENSOR)
+                if need.key not in wanted or wanted[need.key].max_bytes < size:
+                    wanted[need.key] = need._replace(max_bytes=size)
     spans: dict[str, Span] = {}
     budget = _MICRO_TOTAL
-    for tensor, size in wanted.items():
-        shard = context.ckpt.shards.get(context.view.owner.get(tensor, ""))
+    for key, (tensor, size, file) in wanted.items():
+        shard = context.ckpt.shards.get(file or context.view.owner.get(tensor, ""))
         entry = shard.tensors.get(tensor) if shard else None
         if shard is None or entry is None or not shard.readable or size > budget:
             continue
         begin, end = entry.data_offsets
         length = max(0, min(size, end - begin))
         budget -= length
-        spans[tensor] = Span(shard.name, 8 + shard.header_len + begin, length)
+        spans[key] = Span(shard.name, 8 + shard.header_len + begin, length)
     chunks = context.ckpt.source.read_many(list(spans.values())) if spans else []
     got = {name: data for name, data in zip(spans, chunks, strict=True) if not isinstance(data, Unavailable)}
     read = context.ckpt.bytes_read

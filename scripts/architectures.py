@@ -34,8 +34,9 @@ sys.path.insert(0, str(ROOT / "scripts"))
 import transformers  # noqa: E402
 from blueprints.catalogue import CATALOGUE, Recipe  # noqa: E402
 from blueprints.defaults import key_rules, put, without  # noqa: E402
-from blueprints.derive import Unfit, native_differences, rows, ties, used_keys  # noqa: E402
+from blueprints.derive import Unfit, rows, used_keys  # noqa: E402
 from blueprints.layout import blueprint_of, dump  # noqa: E402
+from blueprints.names import native_differences, respelled, ties  # noqa: E402
 from blueprints.observe import Observation, observe  # noqa: E402
 from blueprints.sample import draw  # noqa: E402
 from blueprints.sensitivity import required  # noqa: E402
@@ -44,7 +45,7 @@ from blueprints.verify import disagreement  # noqa: E402
 from ckptdoctor.checkpoint.blueprint import expected, starred  # noqa: E402
 
 OUT = ROOT / "rules" / "architectures"
-SAMPLES, CHECKS = 72, 12
+SAMPLES, CHECKS = 96, 12
 
 
 def observations(name: str, recipe: Recipe, rng: random.Random, wanted: int) -> Iterator[Observation]:
@@ -54,8 +55,10 @@ def observations(name: str, recipe: Recipe, rng: random.Random, wanted: int) -> 
     seen = 0
     while seen < wanted:
         try:
-            observation = observe(name, draw(config_class, rng, recipe.get("choices", {})))
-        except Exception as error:  # noqa: BLE001 - a random configuration may be one that the class refuses
+            observation = observe(
+                name, draw(config_class, rng, recipe.get("choices", {}), recipe.get("parts", ()))
+            )
+        except Exception as error:
             refused.append(f"{type(error).__name__}: {error}"[:300])
             if len(refused) > 4 * wanted:
                 raise Unfit(f"transformers refuses most configurations: {refused[-1]}") from error
@@ -81,9 +84,12 @@ def derive(name: str, recipe: Recipe, seed: int = 1) -> dict[str, Any]:
     rules = key_rules(config_class, keys, seen)
     requires = required(name, keys, {row.template for row in found if row.dims == ["?"]}, seen)
     requires |= _backbones(config_class, seen)
+    requires |= {k: [None] for k, v in seen[0].config.items() if k.endswith("_config") and v is None}
     if recipe.get("plain_names"):
         requires |= {name: [] for names in rules.pop("alias").values() for name in names}
-    for key in dict.fromkeys(key for row in found for key, wanted in row.when.items() if isinstance(wanted, str)):
+    for key in dict.fromkeys(
+        key for row in found for key, wanted in row.when.items() if isinstance(wanted, str)
+    ):
         requires[key] = sorted({o.env[key] for o in seen})
     return blueprint_of(name, recipe, seen[0].model, found, blocks, fused, renamed, tied, rules, requires)
 
@@ -99,8 +105,6 @@ def _backbones(config_class: Any, seen: list[Observation]) -> dict[str, list[Any
 
 
 def _spellings(seen: Observation, renamed: dict[str, str]) -> dict[str, str]:
-    from blueprints.derive import respelled
-
     return {starred(n)[0]: respelled(starred(n)[0], renamed) for n in seen.native}
 
 
@@ -111,14 +115,14 @@ def verify(name: str, recipe: Recipe, blueprint: dict[str, Any], seed: int = 2) 
     config_class = getattr(transformers, name).config_class
     while agreed < CHECKS and tried < 12 * CHECKS:
         tried += 1
-        config = draw(config_class, rng, recipe.get("choices", {}))
+        config = draw(config_class, rng, recipe.get("choices", {}), recipe.get("parts", ()))
         _disguise(config, config_class, blueprint, rng)
         result = expected(blueprint, copy.deepcopy(config))
         if isinstance(result, str):
             continue
         try:
             seen = observe(name, config)
-        except Exception:  # noqa: BLE001 - the class refuses this one: nothing to compare
+        except Exception:
             continue
         if problem := disagreement(result, seen):
             raise Unfit(f"verification: {problem}; config {_brief(config, blueprint)}")
@@ -128,7 +132,9 @@ def verify(name: str, recipe: Recipe, blueprint: dict[str, Any], seed: int = 2) 
     return agreed
 
 
-def _disguise(config: dict[str, Any], config_class: Any, blueprint: dict[str, Any], rng: random.Random) -> None:
+def _disguise(
+    config: dict[str, Any], config_class: Any, blueprint: dict[str, Any], rng: random.Random
+) -> None:
     """Leave out, null or rename a few keys, as real files do."""
     absent, none, alias = (blueprint.get(part, {}) for part in ("absent", "none", "alias"))
     for key in {**absent, **none, **alias}:
@@ -156,7 +162,9 @@ def _brief(config: dict[str, Any], blueprint: dict[str, Any]) -> dict[str, Any]:
 
 def main() -> int:
     """Derive, verify and write; exit 1 if any architecture of the catalogue could not be described."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("names", nargs="*", metavar="CLASS")
     parser.add_argument("--check", action="store_true", help="verify what is there, write nothing")
     parser.add_argument("--trace", action="store_true", help="show where an architecture failed")
@@ -168,7 +176,7 @@ def main() -> int:
         try:
             blueprint = yaml.safe_load(path.read_text()) if options.check else derive(name, recipe)
             verified = verify(name, recipe, blueprint)
-        except Exception as error:  # noqa: BLE001 - one architecture must not stop the others
+        except Exception as error:
             failed += 1
             print(f"{name}: {type(error).__name__}: {error}"[:1500], file=sys.stderr)
             if options.trace:

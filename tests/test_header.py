@@ -251,6 +251,17 @@ def test_duplicate_names() -> None:
     assert only(framed(text, 8)) == ("duplicate-key", {"name": "__metadata__"})
 
 
+def test_what_a_repeated_name_hides_is_no_hole() -> None:
+    def bytes_of(*spans: tuple[int, int]) -> bytes:
+        members = [f'"{name}":{json.dumps(entry("U8", [e - b], b, e))}' for name, (b, e) in zip("aab", spans)]
+        return framed(f'{{"__metadata__":{{"format":"pt"}},{",".join(members)}}}'.encode(), 12)
+
+    assert codes(bytes_of((0, 4), (4, 8), (8, 12))) == ["duplicate-key"]
+    assert codes(bytes_of((8, 12), (0, 4), (4, 8))) == ["duplicate-key"]
+    assert codes(bytes_of((0, 4), (0, 4), (6, 12))) == ["duplicate-key", "hole"]
+    assert codes(bytes_of((0, 4), (0, 4), (4, 10))) == ["duplicate-key", "trailing"]
+
+
 def test_a_duplicate_cannot_hide_behind_malformed_neighbours() -> None:
     one = json.dumps(F32)
     text = f'{{"a":{one},"a":{one},"b":{{}},"c":{{"dtype":1,"shape":[],"data_offsets":[8,8]}}}}'.encode()

@@ -80,15 +80,20 @@ def starred(name: str) -> tuple[str, tuple[int, ...]]:
     return _INDEX.sub("*", name), tuple(int(number) for number in _INDEX.findall(name))
 
 
-def select(blueprints: Mapping[str, Plain], config: Plain) -> Plain | str:
+def select(blueprints: Mapping[str, Plain], config: Plain, own_code: bool = False) -> Plain | str:
     """Pick the blueprint for a config.json, or say why there is none.
 
-    transformers builds the class that `model_type` leads to, so a blueprint serves only where both agree.
+    transformers builds the class that `model_type` leads to, so a blueprint serves only where both agree. A
+    checkpoint that brings its own code is passed over unless `own_code` says that the loader ignores it.
     """
-    if config.get("auto_map"):
+    if config.get("auto_map") and not own_code:
         return "the checkpoint brings its own code (auto_map)"
     architectures = config.get("architectures")
-    if not isinstance(architectures, list) or len(architectures) != 1 or not isinstance(architectures[0], str):
+    if (
+        not isinstance(architectures, list)
+        or len(architectures) != 1
+        or not isinstance(architectures[0], str)
+    ):
         return "config.json does not name exactly one architecture"
     blueprint = blueprints.get(architectures[0])
     if blueprint is None:
@@ -113,7 +118,9 @@ def expected(blueprint: Plain, config: Plain) -> Expected | str:
             for entry in _entries(group, keys):
                 fused.setdefault(entry.template, []).append(Fused(entry, replaces))
         tied = tuple(
-            frozenset(group["names"]) for group in blueprint.get("tied", ()) if keys.hold(group.get("when", {}))
+            frozenset(group["names"])
+            for group in blueprint.get("tied", ())
+            if keys.hold(group.get("when", {}))
         )
         extra = tuple(_extra_layers(blueprint.get("extra_layers", ()), keys))
     except Unknowable as unknowable:
@@ -149,7 +156,9 @@ def _entry(
     """Turn literal numbers in a name into indices of their own, so that templates meet stored ones."""
     domains = iter(over)
     indices = [
-        next(domains) if part == "*" else (int(part),) for part in name.split(".") if part == "*" or part.isdigit()
+        next(domains) if part == "*" else (int(part),)
+        for part in name.split(".")
+        if part == "*" or part.isdigit()
     ]
     return Entry(starred(name)[0], tuple(indices), shape, formula, kind)
 
@@ -227,7 +236,9 @@ class Keys:
             if len(kinds) < stop:
                 raise Unknowable(f"{domain['where']} is shorter than the stack of layers")
             chosen = [i for i in chosen if kinds[i] == domain["is"]]
-        return tuple(i for i in range(stop) if i not in set(chosen)) if domain.get("inverse") else tuple(chosen)
+        return (
+            tuple(i for i in range(stop) if i not in set(chosen)) if domain.get("inverse") else tuple(chosen)
+        )
 
     def _bounded(self, formula: int | str) -> int:
         size = self.size(formula)

@@ -6,54 +6,32 @@ older releases carry other prefixes, and files hold buffers that no loader asks 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from itertools import product
 from operator import itemgetter
 from typing import NamedTuple, Protocol
 
 from .blueprint import Entry, Expected, Fused, starred
+from .companions import BUFFERS, DENSE, has_companions, wholes
+from .nouns import Leaf
 
 Index = tuple[str, ...]
 
-_DENSE = frozenset({"F64", "F32", "F16", "BF16"})
-
-# Leaves that stand for, or belong to, the `weight` of the same module (facts: bitsandbytes, GPTQ, AWQ,
-# compressed-tensors, block FP8, HQQ, torchao, quanto, MLX, AQLM, HIGGS, VPTQ and EETQ writers).
-_FOR_WEIGHT = frozenset(
-    "qweight qzeros scales g_idx SCB CB weight_format W_q zero scale biases qbiases codes codebooks tables tables2"
-    " centroids indices perm weights nbits group_size shape axis packing channel_wise view_as_float"
-    " unpack_view_dtype compute_dtype quant_zero quant_scale offload_meta encoded_state_dict stores_quant_config"
-    " q_scale k_scale v_scale kv_scale activation_scale activation_scale_inv".split()
-)
-_FOR_WEIGHT_STARTS = ("weight.", "weight_", "_weight_", "input_", "output_", "res_", "outlier_", "quant_state")
-
-# Endings that turn a lone parameter (an expert block) into one part of its quantised form.
-_PART_ENDINGS = ("_blocks", "_scales", "_scale_inv", "_global_scale", "_zero_point", "_packed", "_scale", "_shape")
-
-# Buffers that are recomputed and that every loader drops without a word.
-_BUFFERS = ("rotary_emb.inv_freq", "rotary_pos_emb.inv_freq", "position_ids", "masked_bias", "attn.bias")
-
-
-class Leafed(Protocol):
-    """A tensor of a module."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def dtype(self) -> str: ...
-    @property
-    def shape(self) -> tuple[int, ...]: ...
-
 
 class Signed(Protocol):
-    """Modules of one name template that hold the same leaves."""
+    """Modules of one name template that hold the same leaves, such as a `Signature`."""
 
     @property
-    def template(self) -> str: ...
+    def template(self) -> str:
+        """Module name with `*` for every index."""
+
     @property
-    def leaves(self) -> Sequence[Leafed]: ...
+    def leaves(self) -> Sequence[Leaf]:
+        """The tensors that each of the modules holds."""
+
     @property
-    def modules(self) -> Sequence[str]: ...
+    def modules(self) -> Sequence[str]:
+        """Full module names."""
 
 
 class Missing(NamedTuple):
@@ -112,7 +90,7 @@ class _Use(NamedTuple):
     """Stored tensors (one leaf of one signature) put to one expected template."""
 
     indices: frozenset[Index]
-    leaf: Leafed
+    leaf: Leaf
     dense: bool
     """The leaf is the tensor itself, in a floating type and without quantisation companions."""
 
@@ -163,14 +141,14 @@ class _Comparer:
                 continue
             use = self._resolve(tensor)
             if use is None:
-                if leaf.name != "bias" or not _companions("weight", leaves):
-                    self._unexpected[tensor] = self._unexpected.get(tensor, 0) + len(signature.modules)
+                if leaf.name != "bias" or not has_companions("weight", leaves):
+                    self._add_unexpected(tensor, self._indices_of(signature, leaf.name))
                 continue
             template, exact = use
             if template not in indices:
                 indices[template] = self._indices_of(signature, leaf.name)
             parameter = template.rpartition(".")[2]
-            dense = exact and leaf.dtype in _DENSE and not _companions(parameter, leaves)
+            dense = exact and leaf.dtype in DENSE and not has_companions(parameter, leaves)
             self._uses.setdefault(template, []).append(_Use(indices[template], leaf, dense))
 
     def _indices_of(self, signature: Signed, leaf: str) -> frozenset[Index]:
@@ -182,7 +160,7 @@ class _Comparer:
     def _resolve(self, tensor: str) -> tuple[str, bool] | None:
         """The expected template that a stored one serves, and whether it is that very tensor."""
         for candidate in self._spellings(tensor):
-            whole = next((name for name in (candidate, *_wholes(candidate)) if name in self._known), None)
+            whole = next((name for name in (candidate, *wholes(candidate)) if name in self._known), None)
             if whole is not None:
                 if self._expected.prefix and candidate == f"{self._expected.prefix}.{tensor}":
                     self._bare = True
@@ -202,7 +180,7 @@ class _Comparer:
                 yield tensor[len(prefix) + 1 :]
 
     def _ignored(self, tensor: str) -> bool:
-        if any(tensor == name or tensor.endswith(f".{name}") for name in _BUFFERS):
+        if any(tensor == name or tensor.endswith(f".{name}") for name in BUFFERS):
             return not any(name in self._known for name in self._spellings(tensor))
         return any(
             tensor.startswith(pattern[:-2]) if pattern.endswith("**") else tensor == pattern
@@ -262,10 +240,18 @@ class _Comparer:
         """Count stored indices that no entry asks for as unexpected."""
         template = entries[0].template
         wanted = frozenset[Index]().union(*(self._product(entry) for entry in entries))
-        extra = {index for use in self._uses.get(template, ()) if use.indices != wanted for index in use.indices - wanted}
-        extra = {index for index in extra if not self._extra_layer(template, index)}
-        if extra:
-            self._unexpected[template] = self._unexpected.get(template, 0) + len(extra)
+        extra = {
+            index
+            for use in self._uses.get(template, ())
+            if use.indices != wanted
+            for index in use.indices - wanted
+        }
+        self._add_unexpected(template, extra)
+
+    def _add_unexpected(self, template: str, indices: Collection[Index]) -> None:
+        number = sum(not self._extra_layer(template, index) for index in indices)
+        if number:
+            self._unexpected[template] = self._unexpected.get(template, 0) + number
 
     def _extra_layer(self, template: str, index: Index) -> bool:
         return any(
@@ -277,7 +263,7 @@ class _Comparer:
         if entry.shape is None:
             return
         for use in self._uses.get(entry.template, ()):
-            if use.dense and tuple(use.leaf.shape) != entry.shape:
+            if use.dense and not _fits(entry, tuple(use.leaf.shape)):
                 wrong = use.indices & self._product(entry)
                 if wrong:
                     name = _named(entry.template, min(wrong, key=_numerically))
@@ -295,34 +281,16 @@ class _Comparer:
     def _strangers_beside(self, template: str) -> bool:
         """Whether unknown names live in the same block of experts."""
         block = template.partition("experts")[0]
-        return any(name.startswith(block) for name in self._unexpected if "expert" in name or "switch" in name)
+        return any(
+            name.startswith(block) for name in self._unexpected if "expert" in name or "switch" in name
+        )
 
 
-def _companions(parameter: str, leaves: Collection[str]) -> bool:
-    """Whether a module holds parts of a quantised form of `parameter`."""
-    return any(leaf != parameter and parameter in _parameters(leaf) for leaf in leaves)
-
-
-def _parameters(leaf: str) -> Iterator[str]:
-    """The parameters that a leaf may be a part of."""
-    if leaf in _FOR_WEIGHT or leaf.startswith(_FOR_WEIGHT_STARTS):
-        yield "weight"
-    head, dot, _ = leaf.partition(".")
-    if dot:
-        yield head
-    for ending in _PART_ENDINGS:
-        if leaf.endswith(ending):
-            yield leaf[: -len(ending)]
-
-
-def _wholes(tensor: str) -> Iterator[str]:
-    """The templates of which a stored one may be a quantised part."""
-    parts = tensor.split(".")
-    for width in (1, 2, 3):  # `weight_packed`, `weight.absmax`, `weight.quant_state.bitsandbytes__nf4`
-        if len(parts) > width:
-            module = ".".join(parts[:-width])
-            for parameter in _parameters(".".join(parts[-width:])):
-                yield f"{module}.{parameter}"
+def _fits(entry: Entry, shape: tuple[int, ...]) -> bool:
+    if shape == entry.shape or entry.shape is None:
+        return True
+    # Blocks of experts are stored either way round, and loaders turn them by their dimensions.
+    return entry.kind == "expert" and len(shape) == 3 and (shape[0], shape[2], shape[1]) == entry.shape
 
 
 def _picker(template: str) -> Callable[[str], Index]:
@@ -344,34 +312,3 @@ def _named(template: str, index: Index) -> str:
 
 def _numerically(index: Index) -> tuple[int, ...]:
     return tuple(int(number) for number in index)
-
-
-class Leaf(NamedTuple):
-    """One tensor of a module, for callers that hold plain names."""
-
-    name: str
-    dtype: str
-    shape: tuple[int, ...]
-
-
-class Group(NamedTuple):
-    """Modules of one template with the same leaves."""
-
-    template: str
-    leaves: tuple[Leaf, ...]
-    modules: list[str]
-
-
-def grouped(tensors: Mapping[str, tuple[str, tuple[int, ...]]]) -> list[Group]:
-    """Group plain `{name: (dtype, shape)}` by name template and leaf."""
-    modules: dict[str, list[Leaf]] = {}
-    for name, (dtype, shape) in tensors.items():
-        module, inner, rest = name.partition(".weight.")
-        leaf = f"weight.{rest}"
-        if not inner:
-            module, _, leaf = name.rpartition(".")
-        modules.setdefault(module, []).append(Leaf(leaf, dtype, shape))
-    groups: dict[tuple[str, tuple[Leaf, ...]], list[str]] = {}
-    for module, leaves in modules.items():
-        groups.setdefault((starred(module)[0], tuple(sorted(leaves))), []).append(module)
-    return [Group(template, leaves, names) for (template, leaves), names in groups.items()]

@@ -6,7 +6,9 @@ that fails are the spans sorted and looked at one by one.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+from itertools import accumulate
 from typing import NamedTuple
 
 from ..model import Facts, Location
@@ -28,7 +30,6 @@ class _Span(NamedTuple):
     begin: int
     end: int
     name: str
-    shadowed: bool
 
 
 def check_layout(shard: Shard, decoded: Decoded) -> list[Defect]:
@@ -87,6 +88,9 @@ class _Inspection:
         """Tensors whose offsets are of no use: the bytes they should cover would look like holes."""
         self.suspects: set[str] = set()
         """Tensors whose span has the wrong length: what they leave open or cover twice follows from that."""
+        self.hidden = _hidden(decoded)
+        self.reach = list(accumulate((end for _, end in self.hidden), max))
+        """Farthest end among the hidden spans up to each."""
 
     def defects(self) -> list[Defect]:
         for name, (field, why) in self.decoded.malformed.items():
@@ -98,11 +102,12 @@ class _Inspection:
             if name in odd or begin < 0 or end >= LIMIT:
                 self._judge(name, tensor, unknown)
         data_end, last = self._walk()
+        excused = bool(self.unplaced or self.decoded.malformed or self._shadowed(data_end, LIMIT))
         if last not in self.suspects:
             self.found["end"] = [
                 defect
                 for defect in _file_end(self.shard, data_end)
-                if defect.code == "truncated" or not (self.unplaced or self.decoded.malformed)
+                if defect.code == "truncated" or not excused
             ]
         return [defect for defects in self.found.values() for defect in capped(defects)]
 
@@ -138,9 +143,9 @@ class _Inspection:
         for span in self._spans():
             innocent = last not in self.suspects and span.name not in self.suspects
             facts: Facts = {"first": last, "second": span.name}
-            if span.begin > cursor and innocent and clean:
+            if span.begin > cursor and innocent and clean and not self._shadowed(cursor, span.begin):
                 self._add("hole", span.name, {"begin": cursor, "end": span.begin, **facts})
-            elif span.begin < cursor and innocent and not span.shadowed and span.name != last:
+            elif span.begin < cursor and innocent:
                 shared = min(span.end, cursor) - span.begin
                 begin_end = {"begin": span.begin, "end": span.begin + shared}
                 self._add("overlap", span.name, {**facts, "bytes": shared, **begin_end})
@@ -149,16 +154,21 @@ class _Inspection:
         return cursor, last
 
     def _spans(self) -> list[_Span]:
-        spans = [
-            _Span(*tensor.data_offsets, name, False)
-            for name, tensor in self.decoded.tensors.items()
-            if name not in self.unplaced
-        ]
-        for name, shadowed in self.decoded.repeated:
-            offsets: tuple[int, int] | None = getattr(shadowed, "data_offsets", None)
-            if offsets and 0 <= offsets[0] <= offsets[1] < LIMIT:
-                spans.append(_Span(*offsets, name, True))
-        return sorted(spans)
+        tensors = self.decoded.tensors.items()
+        return sorted(_Span(*t.data_offsets, name) for name, t in tensors if name not in self.unplaced)
+
+    def _shadowed(self, begin: int, end: int) -> bool:
+        """Whether an entry that a repeated name hides lays claim to bytes in this range."""
+        before = bisect_left(self.hidden, (end, 0))
+        return before > 0 and self.reach[before - 1] > begin
+
+
+def _hidden(decoded: Decoded) -> list[tuple[int, int]]:
+    """Return the spans of entries that repeated names hide, sorted."""
+    spans: Iterator[tuple[int, int] | None] = (
+        getattr(entry, "data_offsets", None) for _, entry in decoded.repeated
+    )
+    return sorted(span for span in spans if span)
 
 
 def _mismatch(tensor: TensorEntry, got: int) -> Facts:

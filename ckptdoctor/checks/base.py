@@ -15,6 +15,13 @@ class Need(NamedTuple):
 
     tensor: str
     max_bytes: int
+    file: str = ""
+    """Where a name is stored in several files, the one that is meant; else the file the view takes it from."""
+
+    @property
+    def key(self) -> str:
+        """What ``Context.micro`` calls these bytes: the tensor's name, or file and name."""
+        return f"{self.file}\0{self.tensor}" if self.file else self.tensor
 
 
 class Context(NamedTuple):
@@ -25,7 +32,7 @@ class Context(NamedTuple):
     readings: tuple[Reading, ...]
     """Readings of the targets that read exactly this view."""
     micro: Mapping[str, bytes]
-    """Tensor → its first bytes, for tensors a check asked for and that could be had."""
+    """``Need.key`` → first bytes, for tensors a check asked for and that could be had."""
 
     @property
     def targets(self) -> tuple[Target, ...]:

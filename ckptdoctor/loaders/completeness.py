@@ -12,10 +12,11 @@ from .modules import Architecture
 
 _FEW = 0.05
 """Below this share of expected tensors the names follow another scheme altogether."""
+_MOST = 0.8
 _COMPONENT = 10
 """So many unexpected name templates under foreign top-level names are another model's component, kept on purpose."""
-WRAPPERS = ("_orig_mod.", "module.", "base_model.model.")
-"""Prefixes that torch.compile, DistributedDataParallel and PEFT put before every name of what they wrap."""
+WRAPPERS = ("_orig_mod.", "module.", "base_model.model.", "language_model.")
+"""Prefixes that torch.compile, DistributedDataParallel, PEFT and multimodal models put before every name inside."""
 
 
 def tensor_events(
@@ -35,7 +36,8 @@ def tensor_events(
     if found is None or not found.expected:
         return
     if found.matched < _FEW and found.expected > 1:
-        wrapped = all(signature.template.startswith(WRAPPERS) for signature in view.signatures)
+        inside = sum(signature.template.startswith(WRAPPERS) for signature in view.signatures)
+        wrapped = inside > _MOST * len(view.signatures)
         outcome = worst([of_missing(_EVERYTHING), unexpected("")]) if wrapped else "unknown"
         yield Event("foreign-names", outcome, {"wrapped": wrapped}, (Location(""),))
         return
@@ -50,6 +52,11 @@ def tensor_events(
         )
     foreign = _component(known)
     for extra in found.unexpected:
+        if known.expected is not None and extra.template in known.expected.entries:
+            # more layers than config.json counts: which of the two is right cannot be known from here
+            outcome = worst([unexpected(extra.template), "unknown"])
+            yield Event("surplus-layers", outcome, {}, (), extra.template, extra.total)
+            continue
         outcome = unexpected(extra.template)
         outcome = "unknown" if outcome != "ok" and extra.template in foreign else outcome
         yield Event("unexpected-tensor", outcome, {}, (), extra.template, extra.total)

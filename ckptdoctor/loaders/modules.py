@@ -11,6 +11,9 @@ from ..checkpoint.comparison import Comparison, compare
 from ..checkpoint.nouns import Checkpoint, Signature, View
 
 DENSE = frozenset({"bf16", "f16", "f32", "f64"})
+_INTEGERS = frozenset({"u8", "i8", "i16", "i32"})
+_FLOAT8 = frozenset({"f8_e4m3", "f8_e5m2"})
+"""A lone weight of these dtypes, as of integers, holds codes that mean nothing without a scale."""
 _NOT_LINEAR = ("embed", "norm", "wte", "wpe", "rotary", "conv", "ln_", "layernorm", "position")
 ROUTERS = frozenset({"gate", "router", "shared_expert_gate"})
 
@@ -36,6 +39,10 @@ def family(scheme: str) -> str:
     """Fold a scheme id into what loaders distinguish: ``dense``, ``bnb-4bit``, ``bnb-8bit`` or the id itself."""
     if scheme in DENSE:
         return "dense"
+    if scheme in _INTEGERS:
+        return "integers"
+    if scheme in _FLOAT8:
+        return "float8"
     return {"bnb-nf4": "bnb-4bit", "bnb-fp4": "bnb-4bit", "bnb-int8": "bnb-8bit"}.get(scheme, scheme)
 
 

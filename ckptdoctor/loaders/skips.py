@@ -14,8 +14,9 @@ def transformers5(name: str, patterns: Iterable[str]) -> bool:
 
 
 def transformers4(name: str, patterns: Iterable[str]) -> bool:
-    """Match as ``integrations/bitsandbytes.py`` of transformers 4: the exact name, or ``entry.`` anywhere in it."""
-    return any(pattern == name or f"{pattern}." in name for pattern in patterns)
+    """Match as ``integrations/bitsandbytes.py`` of transformers 4: the name, its last part, or ``entry.`` anywhere."""
+    last = name.rpartition(".")[2]
+    return any(pattern in (name, last) or f"{pattern}." in name for pattern in patterns)
 
 
 def vllm_bnb(name: str, patterns: Sequence[str]) -> bool:

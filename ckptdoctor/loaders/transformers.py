@@ -7,7 +7,9 @@ Order as in ``modeling_utils.py`` and ``quantizers/auto.py`` of 5.23.0: one sing
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
+from .. import ruledata
 from ..checkpoint.comparison import Missing
 from ..checkpoint.nouns import Checkpoint, Index, Signature, View
 from ..model import Location, Outcome, Target
@@ -19,6 +21,7 @@ from .precision import SKIPPED, UNDECLARED, Held, disagreements, hold
 
 _CONFIG_FILES = frozenset({"config.json", "generation_config.json"})
 _NO_METHOD = "ValueError: The model's quantization config from the arguments has no `quant_method` attribute"
+_NULL = "AttributeError: 'NoneType' object has no attribute 'to_dict'"
 _PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json")
 
 
@@ -33,18 +36,19 @@ class Transformers:
         if "config.json" not in here:
             return _without_config(ckpt)
         if "adapter_config.json" in here:
-            return Plan(
-                (), _CONFIG_FILES | {"adapter_config.json"}, unknown="adapter_config.json sends it to the adapter's base"
-            )
-        files, index, events = weight_files(ckpt)
-        opened = _CONFIG_FILES | set(files) | ({index.file} if index else set())
+            return _beside_an_adapter(ckpt)
+        files, _, events = weight_files(ckpt)
+        opened = _CONFIG_FILES | set(files)
+        if "model.safetensors" not in here:  # opened even when it turns out to be unreadable
+            opened |= {"model.safetensors.index.json"} & here.keys()
         if not files and not events and any(name in here for name in _PICKLES):
             return Plan((), frozenset(opened), unknown="only pickled weights, which are never opened")
         if not files and not events:
             if ckpt.metadata_only:
                 return Plan((), frozenset(opened), unknown="no weight file is known by name")
             events.append(Event("no-weights", "fails", error="OSError: Error no file named model.safetensors"))
-        method, refusals = quantizer(ckpt, data)
+        method, refusals = quantizer(ckpt, target.version, data)
+        events += model_type_events(ckpt, target, data)
         return Plan(files, frozenset(opened), (*events, *refusals), method, unknown=_unmodelled(method))
 
     def read(self, ckpt: Checkpoint, view: View, plan: Plan, target: Target, data: Mapping[str, object]) -> Reading:
@@ -61,10 +65,37 @@ class Transformers:
                 lambda signature: plan.method.startswith("bnb-") and is_convertible(signature, known),
             )
             events += disagreements(view, held, data, target)
+            bare: Outcome = "ok" if facts.does(data, "adds-base-prefix", target.version) else "fails"
             events += tensor_events(
-                view, known, lambda row: _outcome_of_missing(row, plan.method), unexpected=lambda template: "ok", bare="ok"
+                view, known, lambda row: _outcome_of_missing(row, known, plan.method, target, data), unexpected=lambda template: "ok", bare=bare
             )
         return Reading(target, plan, held, tuple(events), facts.evidence(data, target))
+
+
+def model_type_events(ckpt: Checkpoint, target: Target, data: Mapping[str, object]) -> list[Event]:
+    """Return the refusal of a ``model_type`` that is absent or that this version does not know.
+
+    Without one transformers looks for a known name in the path; with remote code the mapping is not asked.
+    """
+    config = ckpt.config
+    names = next((row["names"] for row in _model_types(data, target.version)), "").split()
+    if not config or not names or "auto_map" in config:
+        return []
+    at = (Location("config.json", "/model_type"),)
+    found = config.get("model_type")
+    if found is None:
+        if any(name in ckpt.label for name in names):
+            return []
+        error = "ValueError: Unrecognized model. Should have a `model_type` key in its config.json."
+        return [Event("model-type-absent", "fails", {}, (Location("config.json"),), error=error)]
+    if isinstance(found, str) and found not in names:
+        error = f"ValueError: The checkpoint you are trying to load has model type `{found[:60]}`"
+        return [Event("model-type-unknown", "fails", {"model_type": found[:60]}, at, error=error)]
+    return []
+
+
+def _model_types(data: Mapping[str, object], version: str) -> list[Mapping[str, Any]]:
+    return [row for row in facts.rows(data, "model_types") if ruledata.matches(row["versions"], version)]
 
 
 def weight_files(ckpt: Checkpoint) -> tuple[tuple[str, ...], Index | None, list[Event]]:
@@ -89,12 +120,13 @@ def weight_files(ckpt: Checkpoint) -> tuple[tuple[str, ...], Index | None, list[
     return files, index, [event]
 
 
-def quantizer(ckpt: Checkpoint, data: Mapping[str, object]) -> tuple[str, list[Event]]:
+def quantizer(ckpt: Checkpoint, version: str, data: Mapping[str, object]) -> tuple[str, list[Event]]:
     """Return the method (``bnb-4bit``, ``bnb-8bit``, another ``quant_method`` or "") and refusals of the block."""
     block = ckpt.config.get("quantization_config")
-    if block is None:
-        return "", []
     at = (Location("config.json", "/quantization_config"),)
+    if block is None:
+        refused = "quantization_config" in ckpt.config and facts.does(data, "null-quantization-raises", version)
+        return "", [Event("quantization-config-type", "fails", {}, at, error=_NULL)] if refused else []
     if not isinstance(block, dict):
         return "", [Event("quantization-config-type", "fails", {}, at)]
     if is_mlx(ckpt):
@@ -128,11 +160,22 @@ def read_as(
     bnb = method in ("bnb-4bit", "bnb-8bit")
     if bnb and is_convertible(signature, known) and not skipped(module):
         return stored if family(stored) == method else {"bnb-4bit": "bnb-4bit", "bnb-8bit": "bnb-int8"}[method]
-    if family(stored) == "dense":
-        return dtype or stored
+    if family(stored) == "dense" or (family(stored) in ("integers", "float8") and _is_weight(signature, known) and not method):
+        return dtype or "bf16"
     if family(stored) in ("bnb-4bit", "bnb-8bit"):
         return SKIPPED if bnb else UNDECLARED
     return stored
+
+
+def _is_weight(signature: Signature, known: Architecture) -> bool:
+    """Whether the architecture has a floating-point weight of just this shape here."""
+    if known.expected is None:
+        return False
+    for spelling in (f"{signature.template}.weight", f"model.{signature.template}.weight"):
+        for entry in known.expected.entries.get(spelling, ()):
+            leaf = signature.leaf("weight")
+            return leaf is not None and leaf.shape == entry.shape
+    return False
 
 
 def _skipper(
@@ -157,9 +200,28 @@ def _default_skips(known: Architecture) -> Iterable[str]:
             yield from (name.removesuffix(".weight") for name in group)
 
 
-def _outcome_of_missing(row: Missing, method: str) -> Outcome:
-    """Every missing tensor is initialised anew and only reported; a packed integer weight cannot be initialised."""
-    return "fails" if method and row.kind == "linear" else "corrupt"
+def _outcome_of_missing(
+    row: Missing, known: Architecture, method: str, target: Target, data: Mapping[str, object]
+) -> Outcome:
+    """Every missing tensor is initialised anew and only reported.
+
+    Two things cannot be: a packed integer weight, and some of a layer's experts where all are fused on load (5.x).
+    """
+    if method and row.kind == "linear":
+        return "fails"
+    if row.kind == "expert" and facts.does(data, "experts-are-fused", target.version):
+        return "fails" if _some_experts(row, known) else "corrupt"
+    return "corrupt"
+
+
+def _some_experts(row: Missing, known: Architecture) -> bool:
+    """Whether a layer lacks some of its experts but not all of them."""
+    entries = known.expected.entries.get(row.template, ()) if known.expected else ()
+    per_layer = max((len(entry.indices[-1]) for entry in entries if len(entry.indices) > 1), default=0)
+    lost: dict[str, int] = {}
+    for index in row.indices:
+        lost[index[0]] = lost.get(index[0], 0) + 1
+    return any(count < per_layer for count in lost.values())
 
 
 def _dtype(ckpt: Checkpoint) -> str:
@@ -174,6 +236,16 @@ def _dtype(ckpt: Checkpoint) -> str:
 
 def _unmodelled(method: str) -> str:
     return "" if method in ("", "bnb-4bit", "bnb-8bit") else f"{method} in transformers is not modelled yet"
+
+
+def _beside_an_adapter(ckpt: Checkpoint) -> Plan:
+    """With PEFT installed an adapter_config.json beside config.json makes the folder an adapter."""
+    opened = _CONFIG_FILES | {"adapter_config.json"}
+    if any(name in ckpt.entries for name in ("adapter_model.safetensors", "adapter_model.bin")) or ckpt.metadata_only:
+        return Plan((), opened, unknown="adapter_config.json sends it to the adapter's base")
+    error = "FileNotFoundError: No such file or directory: adapter_model.safetensors"
+    at = (Location("adapter_config.json"),)
+    return Plan((), opened, (Event("adapter-config-alone", "fails", {}, at, error=error),))
 
 
 def _without_config(ckpt: Checkpoint) -> Plan:

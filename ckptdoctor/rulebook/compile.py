@@ -14,7 +14,7 @@ from .files import Rules, read
 from .patterns import compile_text
 from .versions import compile_spec, spec_keys
 
-PROSE = ("summary", "why", "how_to_fix", "since", "references", "errors", "formerly")
+PROSE = ("summary", "why", "how_to_fix", "since", "references", "errors", "formerly", "failures")
 STALE_S = 7 * 24 * 3600
 
 

@@ -29,8 +29,8 @@ class Format(NamedTuple):
     """One scheme."""
 
     id: str
-    identify: tuple[str, ...]
-    """Roles that no other module has together: where they are, the scheme is meant, complete or not."""
+    identify: Mapping[str, frozenset[str]]
+    """Roles that give the scheme away, complete or not, and the dtypes they must have for that (none: any)."""
     roles: Mapping[str, Role]
     bits: tuple[int, ...]
     groups: tuple[int | str, ...]
@@ -56,7 +56,7 @@ def build(name: str, data: Mapping[str, Any]) -> Format:
     roles = {role: _role(role, given) for role, given in data["roles"].items()}
     return Format(
         name,
-        tuple(data["identify"]),
+        {role: frozenset(dtypes) for role, dtypes in data["identify"].items()},
         roles,
         tuple(data.get("bits", ())),
         tuple(data.get("group", ())),

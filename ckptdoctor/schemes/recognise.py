@@ -46,8 +46,8 @@ def candidates(leaves: tuple[Leaf, ...]) -> list[Solution]:
 
 
 def _identified(format_: Format, roles: dict[str, Leaf]) -> bool:
-    for name in format_.identify:
-        leaf, dtypes = roles.get(name), format_.roles[name].dtypes
+    for name, dtypes in format_.identify.items():
+        leaf = roles.get(name)
         if leaf is None or (leaf.dtype and dtypes and leaf.dtype not in dtypes):
             return False
     return True

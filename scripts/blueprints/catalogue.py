@@ -11,10 +11,30 @@ Recipe = dict[str, Any]
 
 # Layers for multi-token prediction are stored behind the main stack and are not part of it.
 _NEXT_TOKEN_LAYERS: Recipe = {
-    "extra_layers": [{"at": "model.layers.*", "from": "num_hidden_layers", "count": "num_nextn_predict_layers"}],
+    "extra_layers": [
+        {"at": "model.layers.*", "from": "num_hidden_layers", "count": "num_nextn_predict_layers"}
+    ],
     "absent": {"num_nextn_predict_layers": 0},
     "none": {"num_nextn_predict_layers": 0},
 }
+
+
+def _gemma4(at: str) -> Recipe:
+    """Full-attention layers have dimensions of their own; a released config.json gives them by these keys."""
+    choices: dict[str, Any] = {
+        "per_layer_config": [],
+        "global_head_dim": [34, 38, 46, 58, 62],
+        "num_global_key_value_heads": [None, 1, 2, 3],
+        "hidden_size_per_layer_input": [0, 53, 59, 61, 67, 71],
+        "num_experts": [5, 6, 7, 8, 9],
+        "top_k_experts": [2],
+        "moe_intermediate_size": [73, 79, 83, 89, 97],
+    }
+    return {
+        "choices": {at + key: values for key, values in choices.items()},
+        "requires": {f"{at}per_layer_config": []},
+    }
+
 
 CATALOGUE: dict[str, Recipe] = {
     "LlamaForCausalLM": {},
@@ -78,8 +98,14 @@ CATALOGUE: dict[str, Recipe] = {
     "Dots1ForCausalLM": {},
     "Ministral3ForCausalLM": {},
     "MinistralForCausalLM": {},
-    "T5ForConditionalGeneration": {"choices": {"feed_forward_proj": ["relu", "gated-gelu"], "is_gated_act": [], "dense_act_fn": []}, "plain_names": True},
-    "T5EncoderModel": {"choices": {"feed_forward_proj": ["relu", "gated-gelu"], "is_gated_act": [], "dense_act_fn": []}, "plain_names": True},
+    "T5ForConditionalGeneration": {
+        "choices": {"feed_forward_proj": ["relu", "gated-gelu"], "is_gated_act": [], "dense_act_fn": []},
+        "plain_names": True,
+    },
+    "T5EncoderModel": {
+        "choices": {"feed_forward_proj": ["relu", "gated-gelu"], "is_gated_act": [], "dense_act_fn": []},
+        "plain_names": True,
+    },
     "M2M100ForConditionalGeneration": {},
     "BertModel": {},
     "BertForMaskedLM": {},
@@ -98,7 +124,7 @@ CATALOGUE: dict[str, Recipe] = {
     "FuyuForCausalLM": {},
     "Qwen3_5ForConditionalGeneration": {},
     "Qwen3_5MoeForConditionalGeneration": {},
-    "Gemma4ForConditionalGeneration": {},
+    "Gemma4ForConditionalGeneration": {**_gemma4("text_config."), "parts": ["vision_config"]},
     "CLIPTextModelWithProjection": {},
     "CLIPTextModel": {},
     "CLIPModel": {},
@@ -122,7 +148,7 @@ CATALOGUE: dict[str, Recipe] = {
     "Glm4vMoeForConditionalGeneration": {},
     "SmolVLMForConditionalGeneration": {},
     "Idefics3ForConditionalGeneration": {},
-    "Gemma4ForCausalLM": {},
+    "Gemma4ForCausalLM": _gemma4(""),
     "ExaoneMoeForCausalLM": {},
     "MiMoV2FlashForCausalLM": {},
 }

@@ -39,7 +39,9 @@ def aliases(config_class: type[Any], key: str) -> list[str]:
     return [at + name for name, target in place.attribute_map.items() if target == leaf]
 
 
-def _default(config_class: type[Any], key: str, names: list[str], case: str, seen: Sequence[Observation]) -> Any:
+def _default(
+    config_class: type[Any], key: str, names: list[str], case: str, seen: Sequence[Observation]
+) -> Any:
     values: list[Any] = []
     envs: list[Env] = []
     for observation in seen[:24]:
@@ -50,7 +52,7 @@ def _default(config_class: type[Any], key: str, names: list[str], case: str, see
             put(config, key, None)
         try:
             env = environment(config_class.from_dict(copy.deepcopy(config)), config)
-        except Exception:  # noqa: BLE001 - any refusal of the class means that it has no such default
+        except Exception:
             continue
         if key not in env:
             return _MISSING
@@ -70,7 +72,11 @@ def _explain(key: str, values: list[Any], envs: list[Env]) -> Any:
         return Formulas(others).find(tuple(values)) or _MISSING
     if all(isinstance(value, list) for value in values):
         return _repeating(values, others)
-    same = [k for k in others[0] if all(type(o.get(k)) is type(v) and o.get(k) == v for o, v in zip(others, values))]
+    same = [
+        k
+        for k in others[0]
+        if all(type(o.get(k)) is type(v) and o.get(k) == v for o, v in zip(others, values, strict=True))
+    ]
     return same[0] if same else _MISSING
 
 
@@ -86,7 +92,12 @@ def _repeating(values: list[list[Any]], envs: list[Env]) -> Any:
         last = {v for value, step in pairs for i, v in enumerate(value) if (i + 1) % step == 0}
         other = {v for value, step in pairs for i, v in enumerate(value) if (i + 1) % step}
         if len(last) == 1 and len(other) <= 1:
-            return {"to": stacks[0], "every": every, "last": last.pop(), "other": other.pop() if other else None}
+            return {
+                "to": stacks[0],
+                "every": every,
+                "last": last.pop(),
+                "other": other.pop() if other else None,
+            }
     return _MISSING
 
 

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 from ckptdoctor.checkpoint.blueprint import starred
 
-from .fit import Env, Formulas, When, atoms, conditions, domain, presence
-from .observe import Observation, Shapes, dropped_prefixes, saved_as
+from .fit import Env, Formulas, When, atoms, domain, presence
+from .observe import Observation, Shapes
 
 Plain = dict[str, Any]
 Index = tuple[int, ...]
@@ -177,7 +177,9 @@ def _dims(envs: Sequence[Env], shapes: Sequence[tuple[int, ...]]) -> list[tuple[
     return _dims_by_two(envs, shapes) or [({}, ["?"])]
 
 
-def _dims_by_two(envs: Sequence[Env], shapes: Sequence[tuple[int, ...]]) -> list[tuple[When, list[str]]] | None:
+def _dims_by_two(
+    envs: Sequence[Env], shapes: Sequence[tuple[int, ...]]
+) -> list[tuple[When, list[str]]] | None:
     """One switch decides, and under one of its values a second one does."""
     for (key, wanted), truth in atoms(envs).values():
         yes = [p for p, holds in enumerate(truth) if holds]
@@ -206,88 +208,6 @@ def _formulas(envs: Sequence[Env], shapes: Sequence[tuple[int, ...]]) -> list[st
     return None if None in dims else [dim for dim in dims if dim is not None]
 
 
-def native_differences(observations: Sequence[Observation]) -> tuple[dict[str, str], dict[str, list[str]]]:
-    """How names in memory differ from saved ones: (renamed templates, fused template -> what it is saved as)."""
-    renamed: dict[str, str] = {}
-    fused: dict[str, list[str]] = {}
-    for seen in observations[:12]:
-        for name, shape in seen.native.items():
-            if name in seen.released and seen.released[name] == shape:
-                continue
-            template = starred(name)[0]
-            if template in renamed or template in fused:
-                continue
-            saved = saved_as(seen.model, name)
-            names = list(dict.fromkeys(starred(saved_name)[0] for saved_name in saved))
-            if len(names) == 1 and names[0].count("*") == template.count("*") and set(saved.values()) == {shape}:
-                renamed[template] = names[0]
-            elif all(saved_name in seen.released for saved_name in saved):
-                fused[template] = names
-    prefixes = _shortest_prefixes(renamed)
-    return {**prefixes, **_dropped_prefixes(observations[0], prefixes)}, fused
-
-
-def _dropped_prefixes(seen: Observation, renamed: dict[str, str]) -> dict[str, str]:
-    """Prefixes that older releases carry and that transformers takes off when it loads."""
-    found: dict[str, str] = {}
-    for place, dropped in dropped_prefixes(seen.model):
-        here = respelled(place, renamed)
-        for spelling in dict.fromkeys((place, here, f"{seen.model.base_model_prefix}.{place}")):
-            there = f"{spelling}.{dropped}".lstrip(".")
-            if not any(name.startswith(f"{there}.") for name in (*seen.native, *seen.released)):
-                found[there] = here
-    return found
-
-
-def _shortest_prefixes(renamed: dict[str, str]) -> dict[str, str]:
-    """Reduce template pairs to prefix pairs where that says the same."""
-    pairs: dict[str, str] = {}
-    for there, here in renamed.items():
-        left, right = there.split("."), here.split(".")
-        while len(left) > 1 and len(right) > 1 and left[-1] == right[-1]:
-            left.pop()
-            right.pop()
-        pairs[".".join(left)] = ".".join(right)
-    return pairs
-
-
-def ties(observations: Sequence[Observation], renamed: dict[str, str]) -> list[Plain]:
-    """Tied groups with the condition under which they are tied."""
-    envs = [seen.env for seen in observations]
-    pairs = dict.fromkeys(pair for seen in observations for pair in seen.tied.items())
-    groups: dict[tuple[str, str], list[str]] = {}
-    wanted: dict[str, When] = {}
-    for target, source in pairs:
-        here = [respelled(name, renamed) for name in (source, target)]
-        for when in _when_tied(target, envs, [seen.tied.get(target) == source for seen in observations]):
-            wanted[repr(when)] = when
-            groups.setdefault((here[0], repr(when)), [here[0]]).append(here[1])
-    return [
-        {"names": names, **({"when": wanted[when]} if wanted[when] else {})} for (_, when), names in groups.items()
-    ]
-
-
-def _when_tied(target: str, envs: Sequence[Env], tied: Sequence[bool]) -> list[When]:
-    """The condition for a tie, or two of which either suffices."""
-    when = presence(envs, tied)
-    if when is not None:
-        return [when]
-    single = [(c, truth) for c, truth in conditions(envs) if len(c) == 1]
-    for place, (first, one) in enumerate(single):
-        for second, two in single[place + 1 :]:
-            if [a or b for a, b in zip(one, two, strict=True)] == list(tied):
-                return [first, second]
-    raise Unfit(f"{target}: no condition explains when it is tied")
-
-
-def respelled(name: str, renamed: dict[str, str]) -> str:
-    """A tensor name with its longest known prefix exchanged."""
-    for there, here in sorted(renamed.items(), key=lambda pair: -len(pair[0])):
-        if name == there or name.startswith(f"{there}."):
-            return here + name[len(there) :]
-    return name
-
-
 def used_keys(found: Iterable[Row], tied: Iterable[Plain]) -> list[str]:
     """Every configuration key that a blueprint reads."""
     keys: dict[str, None] = {}
@@ -306,6 +226,3 @@ def used_keys(found: Iterable[Row], tied: Iterable[Plain]) -> list[str]:
     for group in tied:
         keys.update(dict.fromkeys(group.get("when", {})))
     return list(keys)
-
-
-

@@ -22,8 +22,12 @@ class Formulas:
 
     def __init__(self, envs: Sequence[Env]) -> None:
         keys = [k for k, v in envs[0].items() if type(v) is int and "token" not in k]
-        self._keys = {k: tuple(env[k] for env in envs) for k in keys if all(type(env.get(k)) is int for env in envs)}
-        self._keys = {k: vector for k, vector in self._keys.items() if len(set(vector)) > 1 and min(vector) >= 0}
+        self._keys = {
+            k: tuple(env[k] for env in envs) for k in keys if all(type(env.get(k)) is int for env in envs)
+        }
+        self._keys = {
+            k: vector for k, vector in self._keys.items() if len(set(vector)) > 1 and min(vector) >= 0
+        }
         self._count = len(envs)
         self._products: dict[Vector, str] = {}
         self._wide: dict[Vector, str] = {}
@@ -44,8 +48,10 @@ class Formulas:
         yield from singles
         for factor in (2, 3, 4):
             yield from ((f"{factor}*{k}", tuple(factor * x for x in v)) for k, v in singles)
-        pairs = [(f"{a}*{b}", tuple(x * y for x, y in zip(v, w, strict=True)))
-                 for (a, v), (b, w) in combinations(singles, 2)]
+        pairs = [
+            (f"{a}*{b}", tuple(x * y for x, y in zip(v, w, strict=True)))
+            for (a, v), (b, w) in combinations(singles, 2)
+        ]
         pairs += [(f"{a}*{a}", tuple(x * x for x in v)) for a, v in singles]
         yield from pairs
         for factor in (2, 3, 4):
@@ -155,10 +161,14 @@ def _domains(envs: Sequence[Env]) -> Iterator[tuple[Any, list[frozenset[int]]]]:
     for to in stacks:
         stop = numbers(to)
         for start in starts:
-            yield {"from": start, "to": to}, [frozenset(range(a, b)) for a, b in zip(numbers(start), stop, strict=True)]
-            yield {"to": to, "from": start, "inverse": True}, [
-                frozenset(range(min(a, b))) for a, b in zip(numbers(start), stop, strict=True)
-            ]
+            yield (
+                {"from": start, "to": to},
+                [frozenset(range(a, b)) for a, b in zip(numbers(start), stop, strict=True)],
+            )
+            yield (
+                {"to": to, "from": start, "inverse": True},
+                [frozenset(range(min(a, b))) for a, b in zip(numbers(start), stop, strict=True)],
+            )
         yield from _listed(envs, lists, to, stop)
         for step in steps:
             yield from _stepped(envs, lists, step, to, stop)
@@ -179,7 +189,8 @@ def _listed(envs: Sequence[Env], lists: Iterable[str], to: str, stop: list[int])
         if all(type(k) is int for k in kinds):
             for name, keep in (("in", True), ("except", False)):
                 chosen = [
-                    frozenset(i for i in range(n) if (i in v) is keep) for v, n in zip(values, stop, strict=True)
+                    frozenset(i for i in range(n) if (i in v) is keep)
+                    for v, n in zip(values, stop, strict=True)
                 ]
                 yield {"to": to, name: key}, chosen
 
@@ -195,12 +206,17 @@ def _stepped(envs: Sequence[Env], lists: Iterable[str], step: str, to: str, stop
         chosen = [s - frozenset(env[key]) if key else s for s, env in zip(every, envs, strict=True)]
         spelled = {"to": to, "every": step} | ({"except": key} if key else {})
         yield spelled, chosen
-        yield {**spelled, "inverse": True}, [frozenset(range(n)) - s for n, s in zip(stop, chosen, strict=True)]
+        yield (
+            {**spelled, "inverse": True},
+            [frozenset(range(n)) - s for n, s in zip(stop, chosen, strict=True)],
+        )
 
 
 def _window(envs: Sequence[Env], start: str, end: str, step: str, to: str, stop: list[int]) -> Iterator[Any]:
     chosen = [
-        frozenset(i for i in range(env[start], min(n, env[end] + 1)) if env[step] and (i + 1) % env[step] == 0)
+        frozenset(
+            i for i in range(env[start], min(n, env[end] + 1)) if env[step] and (i + 1) % env[step] == 0
+        )
         for n, env in zip(stop, envs, strict=True)
     ]
     spelled = {"from": start, "to": to, "until": f"{end} + 1", "every": step}

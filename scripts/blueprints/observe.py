@@ -59,15 +59,25 @@ def observe(class_name: str, config: dict[str, Any]) -> Observation:
 def environment(settings: Any, config: dict[str, Any], at: str = "") -> dict[str, Any]:
     """Flatten a configuration object; `head_dim` is added where only the modules know its default."""
     env: dict[str, Any] = {}
-    for key in [*settings.to_dict(), *(key for key in config if hasattr(settings, key))]:
-        value = getattr(settings, key, None)
+    plain = settings.to_dict()
+    for key in [*plain, *config]:
+        try:
+            value = getattr(settings, key, None)
+        except Exception:
+            value = plain.get(key)
         if hasattr(value, "to_dict"):
             env.update(environment(value, config.get(key) or {}, f"{at}{key}."))
         else:
             # What the file says counts, even where the class overrules it: the reader sees the file.
             env[at + key] = value if config.get(key) is None else config[key]
-    width, heads = getattr(settings, "hidden_size", None), getattr(settings, "num_attention_heads", None)
-    if f"{at}head_dim" not in env and not hasattr(settings, "head_dim") and isinstance(width, int) and isinstance(heads, int) and heads:
+    width, heads = env.get(f"{at}hidden_size"), env.get(f"{at}num_attention_heads")
+    if (
+        f"{at}head_dim" not in env
+        and not hasattr(type(settings), "head_dim")
+        and isinstance(width, int)
+        and isinstance(heads, int)
+        and heads
+    ):
         env[f"{at}head_dim"] = width // heads
     return env
 
@@ -90,7 +100,9 @@ def loads_as(model: Any, stored: str) -> str:
     changes = get_model_conversion_mapping(model)
     renamings = [change for change in changes if isinstance(change, WeightRenaming)]
     converters = [change for change in changes if isinstance(change, WeightConverter)]
-    return str(rename_source_key(stored, renamings, converters, model.base_model_prefix, model.state_dict())[0])
+    return str(
+        rename_source_key(stored, renamings, converters, model.base_model_prefix, model.state_dict())[0]
+    )
 
 
 def _ties(model: Any) -> dict[str, str]:
@@ -103,7 +115,9 @@ def _kinds(model: Any) -> dict[str, str]:
     for path, module in model.named_modules(remove_duplicate=False):
         prefix = f"{path}." if path else ""
         for leaf, _ in [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]:
-            kinds[prefix + leaf] = "head" if module is head and leaf == "weight" else _kind(module, prefix, leaf)
+            kinds[prefix + leaf] = (
+                "head" if module is head and leaf == "weight" else _kind(module, prefix, leaf)
+            )
     return kinds
 
 

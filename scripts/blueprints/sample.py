@@ -4,18 +4,32 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from transformers import CONFIG_MAPPING
 
 Config = dict[str, Any]
 
-HEADS = ("num_attention_heads", "n_head", "num_heads", "encoder_attention_heads", "decoder_attention_heads", "n_heads")
+HEADS = (
+    "num_attention_heads",
+    "n_head",
+    "num_heads",
+    "encoder_attention_heads",
+    "decoder_attention_heads",
+    "n_heads",
+)
 KV_HEADS = ("num_key_value_heads", "num_kv_heads")
 WIDTHS = ("hidden_size", "n_embd", "d_model", "embed_dim", "dim")
 LAYERS = (
-    "num_hidden_layers n_layer num_layers num_decoder_layers encoder_layers decoder_layers depth n_layers".split()
+    "num_hidden_layers",
+    "n_layer",
+    "num_layers",
+    "num_decoder_layers",
+    "encoder_layers",
+    "decoder_layers",
+    "depth",
+    "n_layers",
 )
 _PRIMES = [5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43]
 
@@ -45,7 +59,10 @@ _RULES: list[tuple[re.Pattern[str], _Draw]] = [
     for pattern, draw in (
         (r"shared_intermediate_size", lambda rng: rng.choice([0, 53, 59, 61, 67, 71, 73])),
         (r"(\w*_)?vocab_size(_per_layer_input)?", _prime(300, 600)),
-        (r"(\w*_)?intermediate_size(_mlp)?|ffn_dim|n_inner|d_ff|(en|de)coder_ffn_dim|ffn_hidden_size", _prime(50, 140)),
+        (
+            r"(\w*_)?intermediate_size(_mlp)?|ffn_dim|n_inner|d_ff|(en|de)coder_ffn_dim|ffn_hidden_size",
+            _prime(50, 140),
+        ),
         (r"(num|n)_(local|routed)?_?experts|moe_num_experts|num_local_experts", _between(5, 11)),
         (r"num_experts_per_tok|moe_k|num_experts_per_token", _between(1, 3)),
         (r"(n|moe_num|num)_shared_experts", _between(1, 4)),
@@ -55,7 +72,10 @@ _RULES: list[tuple[re.Pattern[str], _Draw]] = [
         (r"qk_nope_head_dim|qk_rope_head_dim|v_head_dim|rotary_dim", _between(4, 40, 2)),
         (r"max_position_embeddings|n_positions|max_source_positions", _between(40, 90)),
         (r"type_vocab_size", _between(2, 9)),
-        (r"decoder_sparse_step|moe_layer_interval|interleave_moe_layer_step|full_attention_interval", _between(1, 4)),
+        (
+            r"decoder_sparse_step|moe_layer_interval|interleave_moe_layer_step|full_attention_interval",
+            _between(1, 4),
+        ),
         (r"linear_(key|value)_head_dim", _between(4, 40, 2)),
         (r"linear_conv_kernel_dim", _between(2, 6)),
         (r"in_channels|num_channels", _between(2, 5)),
@@ -73,13 +93,18 @@ _RULES: list[tuple[re.Pattern[str], _Draw]] = [
 ]
 
 
-def draw(config_class: type[Any], rng: random.Random, overrides: dict[str, Any]) -> Config:
+def draw(
+    config_class: type[Any], rng: random.Random, overrides: dict[str, Any], parts: Sequence[str] = ()
+) -> Config:
     """Draw one configuration as the plain dictionary that a config.json holds.
 
     `overrides` maps dotted keys to a list of choices, to None to leave the class default alone, or to an empty
-    list to leave the key out.
+    list to leave the key out. `parts` names sub-configurations that the class leaves out unless asked.
     """
-    config = _section(config_class().to_dict(), config_class, rng, overrides, "")
+    whole = config_class().to_dict()
+    for part in parts:
+        whole[part] = config_class.sub_configs[part]().to_dict()
+    config = _section(whole, config_class, rng, overrides, "")
     for dotted, choices in overrides.items():
         if choices is None:
             continue
@@ -97,8 +122,12 @@ def draw(config_class: type[Any], rng: random.Random, overrides: dict[str, Any])
 def _section(
     config: Config, config_class: type[Any] | None, rng: random.Random, overrides: dict[str, Any], at: str
 ) -> Config:
-    config = {key: value for key, value in config.items() if key not in ("transformers_version", "_name_or_path")}
-    left_alone = {key[len(at) :] for key, choices in overrides.items() if choices is None and key.startswith(at)}
+    config = {
+        key: value for key, value in config.items() if key not in ("transformers_version", "_name_or_path")
+    }
+    left_alone = {
+        key[len(at) :] for key, choices in overrides.items() if choices is None and key.startswith(at)
+    }
     stack = next((key for key in LAYERS if isinstance(config.get(key), int)), None)
     layers = config[stack] if stack else None
     count = rng.randrange(3, 7)
@@ -107,7 +136,9 @@ def _section(
             continue
         if isinstance(value, dict) and key.endswith("_config"):
             inner = CONFIG_MAPPING.get(value.get("model_type"))
-            config[key] = _section(value, inner or _sub_class(config_class, key), rng, overrides, f"{at}{key}.")
+            config[key] = _section(
+                value, inner or _sub_class(config_class, key), rng, overrides, f"{at}{key}."
+            )
         elif key == "num_hidden_layers" and "encoder_layers" in config:
             del config[key]  # it mirrors another key
         elif key in LAYERS:
@@ -115,9 +146,16 @@ def _section(
         elif isinstance(value, bool):
             if not _NOT_STRUCTURE.match(key):
                 config[key] = rng.random() < 0.5
-        elif isinstance(value, list) and layers and len(value) == layers and all(isinstance(v, str) for v in value):
+        elif (
+            isinstance(value, list)
+            and layers
+            and len(value) == layers
+            and all(isinstance(v, str) for v in value)
+        ):
             kinds = sorted(set(value))
             config[key] = [rng.choice(kinds) for _ in range(count)]
+            if "full_attention" in kinds:
+                config[key][-1] = "full_attention"  # some classes force it
         elif key in ("mlp_only_layers", "moe_layers"):
             config[key] = sorted(rng.sample(range(count), rng.randrange(0, count)))
         elif value is None or isinstance(value, int):

@@ -62,14 +62,12 @@ def _others(key: str, value: Any) -> list[Any]:
     }.get(key.rpartition(".")[2], [])
 
 
-def _changes(
-    name: str, observation: Observation, key: str, value: Any, shapeless: Collection[str]
-) -> bool:
+def _changes(name: str, observation: Observation, key: str, value: Any, shapeless: Collection[str]) -> bool:
     config = copy.deepcopy(observation.config)
     put(config, key, value)
     try:
         other = observe(name, config)
-    except Exception:  # noqa: BLE001 - a value that the class refuses needs no guard
+    except Exception:
         return False
     if other.tied != observation.tied or other.released.keys() != observation.released.keys():
         return True

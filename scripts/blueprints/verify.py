@@ -5,9 +5,10 @@ from __future__ import annotations
 from itertools import product
 
 from ckptdoctor.checkpoint.blueprint import Entry, Expected
-from ckptdoctor.checkpoint.comparison import compare, grouped
+from ckptdoctor.checkpoint.comparison import compare
+from ckptdoctor.checkpoint.grouping import grouped
 
-from .derive import respelled
+from .names import respelled
 from .observe import Observation, Shapes, loads_as
 
 
@@ -62,7 +63,11 @@ def _layouts(expected: Expected, seen: Observation) -> str | None:
     for there, here in expected.renamed:
         if "*" not in there:
             layouts[there] = {_exchanged(name, here, there): shape for name, shape in seen.released.items()}
-            astray = [n for n in layouts[there] if n.startswith(f"{there}.") and loads_as(seen.model, n) not in seen.native]
+            astray = [
+                n
+                for n in layouts[there]
+                if n.startswith(f"{there}.") and loads_as(seen.model, n) not in seen.native
+            ]
             if astray:
                 return f"transformers does not load {astray[0]}"
     for layout, shapes in layouts.items():

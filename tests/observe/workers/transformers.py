@@ -56,12 +56,12 @@ def load(path: str, options: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
 
 
 def class_for(path: str) -> Any:
-    """The class that config.json names, where that is no causal language model; else the automatic one."""
+    """The class that config.json names, where that is a multimodal or classifying one; else the automatic one."""
     try:
         name = json.loads((Path(path) / "config.json").read_bytes())["architectures"][0]
     except (OSError, ValueError, LookupError, TypeError):
         name = "ForCausalLM"
-    found = None if str(name).endswith("ForCausalLM") else getattr(transformers, str(name), None)
+    found = None if str(name).endswith(("ForCausalLM", "Model")) else getattr(transformers, str(name), None)
     return found or transformers.AutoModelForCausalLM
 
 

@@ -41,6 +41,8 @@ ENGINE = {
     "max_num_seqs": 1,
     "max_num_batched_tokens": 32,
     "num_gpu_blocks_override": 16,
+    # 0.20's CPU platform turns "uni" into worker processes; by this name it stays in this one, as in later versions.
+    "distributed_executor_backend": "vllm.v1.executor.uniproc_executor.UniProcExecutor",
     "disable_log_stats": True,
     "seed": 0,
 }
@@ -223,7 +225,7 @@ def differences(done: Run, sound: Run, restored: set[str]) -> tuple[list[str], f
         return found, None
     difference = float((done.logits - sound.logits).abs().max())
     scale = float(sound.logits.abs().max())
-    if alike and not difference <= scale / 32:
+    if alike and difference > scale / 32:
         found.append(f"logits differ by {difference:.3g} of {scale:.3g}")
     return found, difference
 
@@ -250,6 +252,7 @@ def main() -> None:
     sys.stdout = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     instrument()
+    gc.freeze()  # vLLM collects garbage four times per load, and its own import is most of the heap
     serve.serve(versions(), "cpu", observe)
 
 

@@ -1,0 +1,66 @@
+"""The real transformers on every fixture, sound and broken: what it does now, what was recorded, and what we say.
+
+Needs an interpreter with that loader: ``CKPTDOCTOR_TF5=/path/to/python`` (``.ci/run`` makes one). The writers are run
+again by the same interpreter.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+from tests.observe import score
+from tests.observe.cases import load_cases
+from tests.observe.driver import Record, observe
+from tests.observe.paths import OBSERVED
+
+WORKER = ROOT / "tests/observe/workers/transformers.py"
+LIVE = {name: os.environ.get(name, "") for name in ("CKPTDOCTOR_TF5", "CKPTDOCTOR_TF4")}
+pytestmark = pytest.mark.slow
+
+
+def live(name: str) -> list[Record]:
+    if not LIVE[name]:
+        pytest.skip(f"{name} does not name an interpreter with transformers")
+    return observe(LIVE[name], WORKER, load_cases())
+
+
+@pytest.mark.parametrize("name", LIVE)
+def test_the_real_loader_still_does_what_was_recorded(name: str) -> None:
+    found = live(name)
+    version = found[0].versions["transformers"]
+    path = OBSERVED / f"transformers-{version}.jsonl"
+    recorded = {row["case"]: row["outcome"] for row in map(json.loads, path.read_text().splitlines())}
+    differ = {r.case: (recorded.get(r.case), r.outcome) for r in found if recorded.get(r.case) != r.outcome}
+    assert differ == {}
+
+
+def test_the_writers_still_write_these_fixtures() -> None:
+    """One fixture of each kind, made again by the real libraries, holds the same bytes."""
+    if not LIVE["CKPTDOCTOR_TF5"]:
+        pytest.skip("CKPTDOCTOR_TF5 does not name an interpreter with transformers and bitsandbytes")
+    code = "import sys, pathlib, tempfile; sys.path.insert(0, sys.argv[1]); from fixtures import make\n"
+    code += "print([d for n in sys.argv[2:] for d in make.differences(n, pathlib.Path(tempfile.mkdtemp()))])"
+    names = ["llama-bf16", "llama-nf4-dq", "llama-int8"]
+    done = subprocess.run(
+        [LIVE["CKPTDOCTOR_TF5"], "-c", code, str(ROOT), *names], capture_output=True, text=True, check=False, cwd=ROOT
+    )
+    assert done.stdout.strip().splitlines()[-1:] == ["[]"], done.stderr[-2000:]
+
+
+def test_verdicts_agree_with_every_record(capsys: pytest.CaptureFixture[str]) -> None:
+    """At least 98 % per loader and version, nothing silent missed, no alarm where the loader was content."""
+    found = list(score.triples())
+    wrong = [t for t in found if not t.agrees]
+    missed = [t for t in wrong if t.verdict.outcome == "ok" and t.observed in score.SILENT]
+    alarms = [t for t in wrong if t.observed == "ok" and t.verdict.outcome != "unknown"]
+    assert [(t.case, t.target, t.observed) for t in missed] == []
+    assert [(t.case, t.target, t.verdict.because) for t in alarms] == []
+    assert score.main() == 0, capsys.readouterr().out
+
+
