@@ -1,0 +1,1 @@
+"""Benchmarks and the fuzzer; nothing here is packaged."""

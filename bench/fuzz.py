@@ -45,11 +45,11 @@ def _dumps(value: object) -> bytes:
 
 def sound() -> list[dict[str, bytes]]:
     """Return the sound fixtures as file name → bytes (weights cut to the header: their values are never read)."""
-    found = []
-    for folder in sorted((ROOT / "fixtures/sound").iterdir()):
-        if folder.is_dir():
-            found.append({path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.is_file()})
-    return found
+    folders = [path for path in sorted((ROOT / "fixtures/sound").iterdir()) if path.is_dir()]
+    return [
+        {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.is_file()}
+        for folder in folders
+    ]
 
 
 def mutate(files: dict[str, bytes], rng: random.Random) -> dict[str, bytes]:
@@ -152,7 +152,9 @@ def keep(files: dict[str, bytes], why: str, number: int, seed: int) -> None:
 
 def main() -> int:
     """Fuzz until the time or the count is used up; return 1 when anything broke."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--seconds", type=float, default=float("inf"))
     parser.add_argument("--count", type=int, default=sys.maxsize)
     parser.add_argument("--seed", type=int, default=0)
@@ -173,7 +175,9 @@ def main() -> int:
             if broken >= 20:
                 break
     grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024
-    print(f"{number} inputs, seed {args.seed}, {broken} broken, {grown} MB of growth, {time.monotonic() - start:.0f} s")
+    print(
+        f"{number} inputs, seed {args.seed}, {broken} broken, {grown} MB of growth, {time.monotonic() - start:.0f} s"
+    )
     return 1 if broken or grown > GROWTH else 0
 
 

@@ -68,7 +68,9 @@ def table(title: str, results: dict[str, tuple[float, float]], base: str) -> Non
 
 def main() -> None:
     """Run the benchmark and print the tables of the README."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--kinds", default=",".join(KINDS))
     parser.add_argument("--keep", type=Path, help="make the checkpoints there and leave them")
@@ -86,7 +88,9 @@ def main() -> None:
         for kind in args.kinds.split(","):
             folder = root / kind
             if not folder.exists():
-                subprocess.run([python, str(HERE / "synth.py"), kind, str(folder)], check=True, stdout=subprocess.DEVNULL)
+                subprocess.run(
+                    [python, str(HERE / "synth.py"), kind, str(folder)], check=True, stdout=subprocess.DEVNULL
+                )
             table(kind, interleave(contenders(folder), args.runs), "floor (typed msgspec)")
 
 

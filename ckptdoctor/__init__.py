@@ -1,0 +1,41 @@
+"""ckptdoctor: will this checkpoint load in transformers, vLLM and Unsloth, and at which precision?
+
+The public API is what is defined here, and the types in :mod:`ckptdoctor.model` that it returns; nothing else is.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ._version import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from os import PathLike
+
+    from .model import Report
+
+__all__ = ["__version__", "check"]
+
+
+def check(
+    checkpoint: str | PathLike[str], *, targets: Sequence[str] = (), metadata_only: bool = False
+) -> Report:
+    """Check one checkpoint and return the report; the checkpoint may be as broken as it likes, that never raises.
+
+    ``checkpoint`` is a directory or one ``.safetensors`` file, spelled as the loader will be given it. ``targets`` are
+    texts as ``--for`` takes them (``"vllm==0.32.0,vllm-bnb-plugin==0.0.3"``); none means what is installed here, else
+    the newest known versions. With ``metadata_only`` absent weights are not findings. Sizes in the report are bytes.
+
+    Raises:
+        ckptdoctor.targets.TargetError: a target that cannot be understood.
+        OSError: the path does not exist or cannot be read.
+    """
+    from os import fspath
+
+    from .engine import check_source
+    from .sources import open_source
+    from .targets import default_targets, parse_target
+
+    wanted = [parse_target(text) for text in targets] or default_targets()
+    return check_source(open_source(fspath(checkpoint)), wanted, metadata_only=metadata_only)

@@ -96,7 +96,9 @@ def _read(ckpt: Checkpoint, target: Target, rulebook: ruledata.Rulebook, crashes
     except Exception as error:  # the run goes on; the crash is reported and its verdict is unknown
         crashes.append(Crash(f"loader:{target.loader}", _short(error)))
         everything = frozenset(ckpt.entries)
-        return Reading(target, Plan((), everything, unknown="ckptdoctor's model of this loader crashed"), {}, ())
+        return Reading(
+            target, Plan((), everything, unknown="ckptdoctor's model of this loader crashed"), {}, ()
+        )
 
 
 def _contexts(

@@ -64,7 +64,9 @@ class Judge:
         if case is None:
             case = self._cases[key] = _Case(card, hit)
         else:
-            if set(hit.at) - set(case.at):  # the same cause in other places; another view repeats the same places
+            if set(hit.at) - set(
+                case.at
+            ):  # the same cause in other places; another view repeats the same places
                 case.count += hit.count
             case.at |= dict.fromkeys(hit.at)
         for reading in readings:
@@ -118,7 +120,9 @@ class Judge:
             if outcome is None:
                 return None
             error = (hit.error or {}).get(target.label)
-            evidence = "observed" if target.version in card.observed.get(target.loader, ()) else reading.evidence
+            evidence = (
+                "observed" if target.version in card.observed.get(target.loader, ()) else reading.evidence
+            )
         else:
             row = ruledata.first_row(rule, target.version, hit.facts)
             outcome = row.outcome if row else "unknown"

@@ -180,7 +180,8 @@ def patterns() -> list[dict[str, Any]]:
 
 def architecture(class_name: str) -> Mapping[str, Any] | None:
     """Return what is known of a model class such as ``LlamaForCausalLM``, None when nothing is."""
-    if not class_name.isidentifier() or len(class_name) > 100:  # comes from a hostile config.json and becomes a file name
+    # It comes from a hostile config.json and becomes a file name.
+    if not class_name.isidentifier() or len(class_name) > 100:
         return None
     entry: Mapping[str, Any] | None = _read(f"architectures/{class_name}.json")
     return entry

@@ -33,7 +33,9 @@ def parse_target(text: str) -> Target:
     for item in items:
         found = _ITEM.match(item)
         if found is None:
-            raise TargetError(f"--for {text}: expected PACKAGE, PACKAGE==VERSION or OPTION=VALUE, got {item!r}")
+            raise TargetError(
+                f"--for {text}: expected PACKAGE, PACKAGE==VERSION or OPTION=VALUE, got {item!r}"
+            )
         name, op, value = found["name"], found["op"], found["value"]
         if op == "=":
             options[name] = _option(value)
@@ -89,7 +91,9 @@ def complete(
                 filled[name] = version
             else:
                 filled.pop(name, None)
-    return Target(loader, {name: filled[name] for name in filled if filled[name]}, dict(options), origin=origin)
+    return Target(
+        loader, {name: filled[name] for name in filled if filled[name]}, dict(options), origin=origin
+    )
 
 
 def newest(package: str) -> str:
@@ -111,7 +115,11 @@ def installed(paths: Iterable[str] | None = None) -> dict[str, str]:
     found: dict[str, str] = {}
     for entry in sys.path if paths is None else paths:
         try:
-            names = [item.name for item in Path(entry).iterdir() if item.name.endswith(".dist-info")] if entry else []
+            names = (
+                [item.name for item in Path(entry).iterdir() if item.name.endswith(".dist-info")]
+                if entry
+                else []
+            )
         except OSError:
             continue
         for name in names:

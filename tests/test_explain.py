@@ -55,7 +55,6 @@ SEARCHES = {
     "HeaderTooLarge": "header/too-large",
     "unknown quantization type, got `fp8` - supported types are: {{'a': 1}}": "method/unknown",
     "ValueError: output_size 80 is not divisible by weight quantization block_n = 256": "tp/split",
-    "the header of the file could not be deserialized: HeaderTooLarge error": "header/too-large",
 }
 
 

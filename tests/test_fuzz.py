@@ -20,7 +20,8 @@ TARGETS = default_targets()
 BASES = sound()
 scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20)
 anything = st.recursive(
-    scalars, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=12), inner, max_size=4)
+    scalars,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=12), inner, max_size=4),
 )
 sizes = st.integers(-2, 2**65) | st.integers(0, 64)
 entries = st.fixed_dictionaries(
@@ -31,7 +32,12 @@ entries = st.fixed_dictionaries(
     }
 )
 names = st.sampled_from(
-    ["model.norm.weight", "model.layers.0.mlp.down_proj.weight", "model.layers.0.mlp.down_proj.weight.absmax", "x"]
+    [
+        "model.norm.weight",
+        "model.layers.0.mlp.down_proj.weight",
+        "model.layers.0.mlp.down_proj.weight.absmax",
+        "x",
+    ]
 ) | st.text(max_size=30)
 headers = st.dictionaries(names, entries | anything, max_size=6)
 quick = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
@@ -64,7 +70,10 @@ def test_any_bytes(data: bytes) -> None:
 
 
 @quick
-@given(st.dictionaries(names, st.sampled_from(["a.safetensors", "../a", "/a", "b"]) | anything, max_size=5), anything)
+@given(
+    st.dictionaries(names, st.sampled_from(["a.safetensors", "../a", "/a", "b"]) | anything, max_size=5),
+    anything,
+)
 def test_any_index(weight_map: dict[str, object], metadata: object) -> None:
     index = {"weight_map": weight_map, "metadata": metadata}
     check({"model.safetensors.index.json": json.dumps(index).encode(), "a.safetensors": safetensors({}, b"")})

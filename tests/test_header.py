@@ -253,7 +253,10 @@ def test_duplicate_names() -> None:
 
 def test_what_a_repeated_name_hides_is_no_hole() -> None:
     def bytes_of(*spans: tuple[int, int]) -> bytes:
-        members = [f'"{name}":{json.dumps(entry("U8", [e - b], b, e))}' for name, (b, e) in zip("aab", spans)]
+        members = [
+            f'"{name}":{json.dumps(entry("U8", [e - b], b, e))}'
+            for name, (b, e) in zip("aab", spans, strict=False)
+        ]
         return framed(f'{{"__metadata__":{{"format":"pt"}},{",".join(members)}}}'.encode(), 12)
 
     assert codes(bytes_of((0, 4), (4, 8), (8, 12))) == ["duplicate-key"]

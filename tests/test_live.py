@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from pathlib import Path
 
 import pytest
 
@@ -48,7 +47,11 @@ def test_the_writers_still_write_these_fixtures() -> None:
     code += "print([d for n in sys.argv[2:] for d in make.differences(n, pathlib.Path(tempfile.mkdtemp()))])"
     names = ["llama-bf16", "llama-nf4-dq", "llama-int8"]
     done = subprocess.run(
-        [LIVE["CKPTDOCTOR_TF5"], "-c", code, str(ROOT), *names], capture_output=True, text=True, check=False, cwd=ROOT
+        [LIVE["CKPTDOCTOR_TF5"], "-c", code, str(ROOT), *names],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
     )
     assert done.stdout.strip().splitlines()[-1:] == ["[]"], done.stderr[-2000:]
 
@@ -62,5 +65,3 @@ def test_verdicts_agree_with_every_record(capsys: pytest.CaptureFixture[str]) ->
     assert [(t.case, t.target, t.observed) for t in missed] == []
     assert [(t.case, t.target, t.verdict.because) for t in alarms] == []
     assert score.main() == 0, capsys.readouterr().out
-
-

@@ -226,19 +226,19 @@ class Keys:
         until = min(stop, self.size(domain.get("until", stop)))
         chosen = [i for i in range(self.size(domain.get("from", 0)), until) if (i + 1) % every == 0]
         if "except" in domain:
-            excluded = self._list(domain["except"])
+            excluded = self._whole_numbers(domain["except"])
             chosen = [i for i in chosen if i not in excluded]
         if "in" in domain:
-            included = self._list(domain["in"])
+            included = self._whole_numbers(domain["in"])
             chosen = [i for i in chosen if i in included]
         if "where" in domain:
             kinds = self._list(domain["where"])
             if len(kinds) < stop:
                 raise Unknowable(f"{domain['where']} is shorter than the stack of layers")
             chosen = [i for i in chosen if kinds[i] == domain["is"]]
-        return (
-            tuple(i for i in range(stop) if i not in set(chosen)) if domain.get("inverse") else tuple(chosen)
-        )
+        if domain.get("inverse"):
+            return tuple(sorted(set(range(stop)).difference(chosen)))
+        return tuple(chosen)
 
     def _bounded(self, formula: int | str) -> int:
         size = self.size(formula)
@@ -251,6 +251,9 @@ class Keys:
         if type(value) is not int or value < 0:
             raise Unknowable(f"{key} is not a whole number")
         return value
+
+    def _whole_numbers(self, key: str) -> frozenset[int]:
+        return frozenset(item for item in self._list(key) if type(item) is int)
 
     def _list(self, key: str) -> list[Any]:
         value = self.value(key)

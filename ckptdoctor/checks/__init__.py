@@ -1,0 +1,1 @@
+"""Checks: generators of hits, one file per family. No words, no ids, no I/O."""

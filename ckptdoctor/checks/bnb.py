@@ -141,7 +141,12 @@ def lengths(context: Context, params: Params) -> Iterator[Hit | Skip]:
                 continue
             if role == "absmax" and not _weight_agrees(module):
                 continue  # the weight contradicts the state as well: that is told by `sizes`
-            facts: dict[str, Fact] = {"role": role, "expected": expected, "got": prod(leaf.shape), "formula": formula}
+            facts: dict[str, Fact] = {
+                "role": role,
+                "expected": expected,
+                "got": prod(leaf.shape),
+                "formula": formula,
+            }
             yield _hit(context, module, facts, f"weight.{role}")
 
 

@@ -10,6 +10,18 @@ from ..model import Facts, Hit, Location, Skip
 from .base import Context, Params
 
 _NOT_FACTS = frozenset({"code", "keep", "remedy"})
+_UNPARSED = frozenset({"json-empty", "json-lfs-pointer", "json-not-utf8", "json-invalid", "json-extra-data"})
+_SIDE_DOCUMENTS = frozenset(
+    {
+        "generation_config.json",
+        "params.json",
+        "preprocessor_config.json",
+        "processor_config.json",
+        "pytorch_model.bin.index.json",
+        "tokenizer_config.json",
+    }
+)
+"""transformers and vLLM catch the error for the first of them, and do not open the others to load weights."""
 
 
 def defect(context: Context, params: Params) -> Iterator[Hit | Skip]:
@@ -31,8 +43,16 @@ def defect(context: Context, params: Params) -> Iterator[Hit | Skip]:
 def document(context: Context, params: Params) -> Iterator[Hit | Skip]:
     """Yield the defects called ``code`` of JSON files; which file it is belongs to the cause (fact ``document``)."""
     for found in _wanted(context, params):
-        facts: Facts = {**found.facts, "document": found.at.file}
-        yield Hit(facts, (found.at,), count=_count(found))
+        if not _passed_over(found):
+            facts: Facts = {**found.facts, "document": found.at.file}
+            yield Hit(facts, (found.at,), count=_count(found))
+
+
+def side_document(context: Context, params: Params) -> Iterator[Hit | Skip]:
+    """Yield JSON files that cannot be read and without which loaders of models go on."""
+    for found in context.ckpt.defects:
+        if _passed_over(found):
+            yield Hit({"document": found.at.file, "problem": found.code.removeprefix("json-")}, (found.at,))
 
 
 def repeated(context: Context, params: Params) -> Iterator[Hit | Skip]:
@@ -69,8 +89,14 @@ def absent(context: Context, params: Params) -> Iterator[Hit | Skip]:
 def _wanted(context: Context, params: Params) -> Iterator[Defect]:
     wanted = {key: value for key, value in params.items() if key not in _NOT_FACTS}
     for found in context.ckpt.defects:
-        if found.code == params["code"] and all(found.facts.get(key) == value for key, value in wanted.items()):
+        if found.code == params["code"] and all(
+            found.facts.get(key) == value for key, value in wanted.items()
+        ):
             yield found
+
+
+def _passed_over(found: Defect) -> bool:
+    return found.at.file in _SIDE_DOCUMENTS and found.code in _UNPARSED
 
 
 def _count(found: Defect) -> int:

@@ -20,13 +20,17 @@ def _copies(context: Context) -> dict[str, tuple[str, ...]]:
     """Return the names stored in more than one file of the view, with these files in reading order (once a view)."""
     memo = context.view.memo
     if "copies" not in memo:
-        memo["copies"] = _find([context.ckpt.shards[f] for f in context.view.files if f in context.ckpt.shards])
+        memo["copies"] = _find(
+            [context.ckpt.shards[f] for f in context.view.files if f in context.ckpt.shards]
+        )
     found = memo["copies"]
     return found if isinstance(found, dict) else {}
 
 
 def _find(shards: list[Shard]) -> dict[str, tuple[str, ...]]:
-    if len(shards) < 2 or len(set().union(*(s.tensors for s in shards))) == sum(len(s.tensors) for s in shards):
+    if len(shards) < 2 or len(set().union(*(s.tensors for s in shards))) == sum(
+        len(s.tensors) for s in shards
+    ):
         return {}
     places: dict[str, list[str]] = {}
     for shard in shards:
@@ -53,14 +57,14 @@ def two_files(context: Context, params: Params) -> Iterator[Hit | Skip]:
     for name, files in _first(_copies(context)):
         listed = index.weight_map.get(name) if index else None
         wins = "unlisted" if listed is None else "listed" if listed == files[-1] else "other"
-        right = listed if wins == "other" and listed in files else files[0]
-        same = _same(context, name, right or files[0], name, files[-1])
+        beaten = next((file for file in files[:-1] if file == listed), files[0])
+        same = _same(context, name, beaten, files[-1])
         if same is None:
             yield Skip("", "abstained", "the copies of a tensor could not be compared")
         elif not same and wins == params["wins"]:
             module, leaf = split(name)
             places = told.setdefault((wins, join(templates.of(module), leaf)), [])
-            places += [Location(files[-1], tensor=name), Location(right or files[0], tensor=name)]
+            places += [Location(files[-1], tensor=name), Location(beaten, tensor=name)]
     for (wins, template), places in told.items():
         yield Hit({"wins": wins}, tuple(places[:MAX_LOCATIONS]), template, len(places) // 2)
 
@@ -94,9 +98,11 @@ def _content(context: Context, files: list[str]) -> str:
     names = {name for shard in shards for name in shard.tensors}
     if names != single.tensors.keys():
         return "others"
-    verdicts = [_same(context, name, SINGLE, name, file) for name, file in _pairs(context.ckpt).items()]
+    verdicts = [_same(context, name, SINGLE, file) for name, file in _pairs(context.ckpt).items()]
     if False in verdicts:
-        layout = any(not _like(single, context.ckpt.shards[file], name) for name, file in _pairs(context.ckpt).items())
+        layout = any(
+            not _like(single, context.ckpt.shards[file], name) for name, file in _pairs(context.ckpt).items()
+        )
         return "others" if layout else "differ"
     return "unread" if None in verdicts or not verdicts else "alike"
 
@@ -115,13 +121,13 @@ def _pairs(ckpt: Checkpoint) -> Mapping[str, str]:
     return pairs
 
 
-def _same(context: Context, name: str, file: str, other_name: str, other: str) -> bool | None:
+def _same(context: Context, name: str, file: str, other: str) -> bool | None:
     """Whether two copies look the same; None when their bytes are not to be had."""
     one, two = context.ckpt.shards[file], context.ckpt.shards[other]
     if not _like(one, two, name):
         return False
     first = context.micro.get(Need(name, _SAMPLE, file).key)
-    second = context.micro.get(Need(other_name, _SAMPLE, other).key)
+    second = context.micro.get(Need(name, _SAMPLE, other).key)
     return None if first is None or second is None else first == second
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from fnmatch import fnmatchcase
+from itertools import islice
 from typing import NamedTuple
 
 from ..checkpoint.nouns import Checkpoint
@@ -43,37 +44,43 @@ def no_index(context: Context, params: Params) -> Iterator[Hit | Skip]:
     """Yield a model of numbered files, or of several, that has neither an index nor a ``model.safetensors``."""
     ckpt = context.ckpt
     files = _weights(ckpt)
-    if not _is_model(ckpt) or _indexed(ckpt) or not files or "model.safetensors" in files:
+    if ckpt.metadata_only or not _is_model(ckpt) or _indexed(ckpt) or not files or "model.safetensors" in files:
         return
-    yield Hit({"files": len(files)}, tuple(map(Location, files[:MAX_LOCATIONS])))
+    yield Hit({"files": len(files)}, _noted(files))
 
 
 def number_hole(context: Context, params: Params) -> Iterator[Hit | Skip]:
     """Yield numbered sets without an index of which a number is not there."""
     ckpt = context.ckpt
-    if not _is_model(ckpt) or _indexed(ckpt):
+    if ckpt.metadata_only or not _is_model(ckpt) or _indexed(ckpt):
         return
     sets: dict[tuple[str, str], dict[int, str]] = {}
     for file in _weights(ckpt):
         found = part(file)
-        if found is not None and 0 < found.total <= 100_000:
+        if found is not None:
             sets.setdefault(found.family, {})[found.number] = file
-    for (_, total), numbers in sets.items():
-        first = min(1, *numbers) if len(numbers) > 1 else min(numbers)
-        first = min(first, 1)
-        last = int(total) if first else max(int(total) - 1, max(numbers))
-        gone = [number for number in range(first, last + 1) if number not in numbers]
+    for (_, stated), numbers in sets.items():
+        total = int(stated)
+        first, last = (
+            (0, max(total - 1, *numbers)) if 0 in numbers else (1, total)
+        )  # some writers count from 0
+        gone = [*islice((n for n in range(first, last + 1) if n not in numbers), _LISTED)]
         if gone:
-            at = tuple(map(Location, list(numbers.values())[:MAX_LOCATIONS]))
-            yield Hit({"gone": tuple(gone[:_LISTED]), "total": int(total), "got": len(numbers)}, at)
+            facts = {"gone": tuple(gone), "total": total, "got": len(numbers)}
+            yield Hit(facts, _noted(numbers.values()))
 
 
 def adapter_beside(context: Context, params: Params) -> Iterator[Hit | Skip]:
     """Yield an adapter's weights in the folder of a model that has no index; ``routed`` with adapter_config.json."""
     ckpt = context.ckpt
-    if "config.json" in ckpt.entries and not _indexed(ckpt) and "adapter_model.safetensors" in ckpt.shards and _weights(ckpt):
-        routed = "adapter_config.json" in ckpt.entries
-        yield Hit({"routed": routed}, (Location("adapter_model.safetensors"),))
+    here = ckpt.entries
+    if (
+        "config.json" in here
+        and "adapter_model.safetensors" in here
+        and _weights(ckpt)
+        and not _indexed(ckpt)
+    ):
+        yield Hit({"routed": "adapter_config.json" in here}, (Location("adapter_model.safetensors"),))
 
 
 def consolidated_beside(context: Context, params: Params) -> Iterator[Hit | Skip]:
@@ -87,10 +94,9 @@ def consolidated_beside(context: Context, params: Params) -> Iterator[Hit | Skip
 def params_only(context: Context, params: Params) -> Iterator[Hit | Skip]:
     """Yield ``params.json`` of a Mistral release beside weights that are not in Mistral's own format."""
     ckpt = context.ckpt
-    here = [file.rpartition("/")[2] for file in ckpt.entries]
-    if "params.json" in ckpt.entries and "config.json" in ckpt.entries and _weights(ckpt):
-        if not any(fnmatchcase(file, "consolidated*") for file in here):
-            yield Hit({}, (Location("params.json"),))
+    native = any(fnmatchcase(file.rpartition("/")[2], "consolidated*") for file in ckpt.entries)
+    if not native and "params.json" in ckpt.entries and "config.json" in ckpt.entries and _weights(ckpt):
+        yield Hit({}, (Location("params.json"),))
 
 
 def subfolders(context: Context, params: Params) -> Iterator[Hit | Skip]:
@@ -100,7 +106,10 @@ def subfolders(context: Context, params: Params) -> Iterator[Hit | Skip]:
     below = [
         file
         for file in ckpt.entries
-        if "/" in file and fnmatchcase(file, "*.safetensors") and file not in named and "consolidated" not in file
+        if "/" in file
+        and fnmatchcase(file, "*.safetensors")
+        and file not in named
+        and "consolidated" not in file
     ]
     if below and _weights(ckpt):
         size = sum(ckpt.entries[file].size for file in below)
@@ -121,7 +130,7 @@ def no_safetensors(context: Context, params: Params) -> Iterator[Hit | Skip]:
         return
     kind, files = _instead(ckpt)
     if kind == params["found"] and (kind != "nothing" or _is_model(ckpt)):
-        yield Hit({}, tuple(map(Location, files[:MAX_LOCATIONS])) or (Location("config.json"),), count=max(1, len(files)))
+        yield Hit({}, _noted(files), count=max(1, len(files)))
 
 
 def _instead(ckpt: Checkpoint) -> tuple[str, list[str]]:
@@ -140,8 +149,13 @@ def _is_model(ckpt: Checkpoint) -> bool:
     return "config.json" in here and "adapter_config.json" not in here and "_class_name" not in ckpt.config
 
 
+def _noted(files: Iterable[str]) -> tuple[Location, ...]:
+    """Return ``files`` as remarks on the directory: that no loader opens them is the very cause."""
+    return tuple(Location("", note=file) for file in islice(files, MAX_LOCATIONS))
+
+
 def _indexed(ckpt: Checkpoint) -> bool:
-    return "model.safetensors.index.json" in ckpt.entries
+    return any(file.endswith(".safetensors.index.json") for file in ckpt.entries)
 
 
 def _weights(ckpt: Checkpoint) -> list[str]:

@@ -15,8 +15,6 @@ from ..model import MAX_LOCATIONS, Hit, Location, Outcome, Skip
 from . import shardfiles
 from .base import Context, Params
 
-INDEX = "model.safetensors.index.json"
-
 
 class Difference(NamedTuple):
     """How the index and the headers of the files it names differ. Tensor → file."""
@@ -45,12 +43,16 @@ def missing(context: Context, params: Params) -> Iterator[Hit | Skip]:
     }
     reads = [reading for reading in context.readings if index.file in reading.plan.files_read]
     outcome: dict[str, Outcome] = {
-        reading.target.label: told[reading.target.label].outcome if reading.target.label in told else "unknown"
+        reading.target.label: told[reading.target.label].outcome
+        if reading.target.label in told
+        else "unknown"
         for reading in reads
     }
     yield Hit(
         {"gone": len(gone), "named": len(index.files), "first": gone[0]},
-        tuple(Location(index.file, _pointer(index.by_file[file][0]), note=file) for file in gone[:MAX_LOCATIONS]),
+        tuple(
+            Location(index.file, _pointer(index.by_file[file][0]), note=file) for file in gone[:MAX_LOCATIONS]
+        ),
         outcome=outcome,
         error={label: event.error for label, event in told.items() if event.error},
     )
@@ -63,7 +65,10 @@ def not_in_root(context: Context, params: Params) -> Iterator[Hit | Skip]:
         return
     named = [f for f in index.files if "/" in f and not bad_path(f, ckpt.entries) and _is_here(ckpt, f)]
     if named:
-        at = tuple(Location(index.file, _pointer(index.by_file[file][0]), note=file) for file in named[:MAX_LOCATIONS])
+        at = tuple(
+            Location(index.file, _pointer(index.by_file[file][0]), note=file)
+            for file in named[:MAX_LOCATIONS]
+        )
         yield Hit({"path": named[0]}, at, count=len(named))
 
 
@@ -97,7 +102,9 @@ def elsewhere(context: Context, params: Params) -> Iterator[Hit | Skip]:
     """Yield tensors that the index sends to another of the files it names than the one that has them."""
     index, found = context.ckpt.index, _difference(context)
     if index is not None and found is not None and found.elsewhere:
-        at = tuple(Location(index.file, _pointer(name), tensor=name) for name in [*found.elsewhere][:MAX_LOCATIONS])
+        at = tuple(
+            Location(index.file, _pointer(name), tensor=name) for name in [*found.elsewhere][:MAX_LOCATIONS]
+        )
         yield Hit({}, at, count=len(found.elsewhere))
 
 
@@ -133,7 +140,9 @@ def unnamed(context: Context, params: Params) -> Iterator[Hit | Skip]:
     sets = {part.family for file in index.files if (part := shardfiles.part(file))}
     for file in _unnamed(ckpt, index):
         part = shardfiles.part(file)
-        own_rule = file == "model.safetensors" or fnmatchcase(file, "consolidated*") or "adapter_model" in file
+        own_rule = (
+            file == "model.safetensors" or fnmatchcase(file, "consolidated*") or "adapter_model" in file
+        )
         if not own_rule and (part is None or part.family not in sets):
             yield Hit({}, (Location(file),))
 
@@ -146,7 +155,8 @@ def total_size(context: Context, params: Params) -> Iterator[Hit | Skip]:
     shards = [ckpt.shards.get(file) for file in index.files]
     if not all(shard is not None and shard.readable for shard in shards):
         return
-    got = sum(end - begin for shard in shards if shard for begin, end in (t.data_offsets for t in shard.tensors.values()))
+    spans = (tensor.data_offsets for shard in shards if shard for tensor in shard.tensors.values())
+    got = sum(end - begin for begin, end in spans)
     if got != index.total_size:
         yield Hit({"expected": got, "got": index.total_size}, (Location(index.file, "/metadata/total_size"),))
 
@@ -169,7 +179,9 @@ def _compare(ckpt: Checkpoint) -> Difference | None:
         return None
     odd = [file for file, names in files.items() if ckpt.shards[file].tensors.keys() != set(names)]
     lost = {name: file for file in odd for name in files[file] if name not in ckpt.shards[file].tensors}
-    extra = {name: file for file in odd for name in ckpt.shards[file].tensors if index.weight_map.get(name) != file}
+    extra = {
+        name: file for file in odd for name in ckpt.shards[file].tensors if index.weight_map.get(name) != file
+    }
     return Difference(
         ghosts={name: file for name, file in lost.items() if name not in extra},
         elsewhere={name: file for name, file in lost.items() if name in extra},

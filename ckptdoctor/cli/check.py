@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -25,7 +26,9 @@ _FOR = (
 )
 
 
-@click.command(no_args_is_help=True)
+@click.command(
+    no_args_is_help=True, short_help="Will a checkpoint load, at which precision, and if not, why?"
+)
 @click.argument("checkpoints", metavar="CHECKPOINT...", nargs=-1, required=True)
 @click.option("--for", "for_", metavar="TARGET", multiple=True, help=_FOR)
 @click.option("--format", "form", type=click.Choice(list(FORMATS)), default="text", show_default=True)
@@ -64,7 +67,7 @@ def check(
     targets = inputs.targets(for_)
     chosen = inputs.rules(select, "--select"), inputs.rules(ignore, "--ignore")
     reports, below = _check_all(paths, _looker(targets, metadata_only, *chosen))
-    stream = None if output is not None else click.get_text_stream("stdout")
+    stream = None if output is not None else sys.stdout
     page = page_for(stream, verbose=verbose, seconds=time.perf_counter() - begun)._replace(below=below)
     try:
         write(render(form, reports, page), output, color=page.color)
@@ -114,10 +117,12 @@ def _check_all(paths: Sequence[str], look: _Look) -> tuple[list[Report], str]:
     below = ""
     for path in paths:
         try:
-            found = checkpoints_below(path) if Path(path).is_dir() else [path]
+            places = checkpoints_below(path) if Path(path).is_dir() else [Path(path)]
         except OSError as error:
             reports.append(_unchecked(path, f"cannot be read: {error.strerror or error}"))
             continue
+        # A name rule looks at the path as it was typed, which Path would tidy up.
+        found = [path] if places == [Path(path)] else [str(place) for place in places]
         if not found:
             reports.append(_unchecked(path, "no safetensors file, shard index or config here or below"))
         elif len(found) > 1 and len(paths) == 1:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -17,22 +18,26 @@ if TYPE_CHECKING:
     from ..explain import Candidate
 
 _LIMIT = 4 * 1024 * 1024
-"""Characters read from stdin; what was raised stands at the end of a log, and nobody pastes more."""
+"""Bytes read from stdin: a traceback, not an endless stream."""
 
 
-@click.command(no_args_is_help=True)
+@click.command(no_args_is_help=True, short_help="Explain a rule or an error message.")
 @click.argument("text", metavar='RULE|"ERROR TEXT"|-')
 def explain(text: str) -> int:
     """Explain a rule or an error message; with - a whole traceback is read from stdin."""
     from ..explain import explain as candidates
 
-    query = click.get_text_stream("stdin", errors="replace").read(_LIMIT) if text == "-" else text
+    query = _stdin() if text == "-" else text
     found = candidates(query)
     if not found and inputs.looks_like_rule(query.strip()):
         raise inputs.unknown_rule(query.strip())
-    page = page_for(click.get_text_stream("stdout"))
+    page = page_for(sys.stdout)
     write(paint(_lines(found, page), page), None, color=page.color)
     return OK if found else NO_VERDICT
+
+
+def _stdin() -> str:
+    return sys.stdin.buffer.read(_LIMIT).decode("utf-8", "replace")
 
 
 def _lines(found: Sequence[Candidate], page: Page) -> list[Line]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import click
 
@@ -30,7 +31,7 @@ def rules(rule: str | None, form: str) -> int:
         value = [{key: getattr(card, key) for key in fields} | dict(prose(card.id)) for card in cards]
         write(json.dumps(value if rule is None else value[0], indent=2) + "\n", None)
         return 0
-    page = page_for(click.get_text_stream("stdout"))
+    page = page_for(sys.stdout)
     if rule is None:
         lines = list_lines(cards, {card.id: prose(card.id) for card in cards}, page)
     else:

@@ -65,7 +65,9 @@ class Loader(Protocol):
         """Decide which files are opened and by which method."""
         ...
 
-    def read(self, ckpt: Checkpoint, view: View, plan: Plan, target: Target, data: Mapping[str, object]) -> Reading:
+    def read(
+        self, ckpt: Checkpoint, view: View, plan: Plan, target: Target, data: Mapping[str, object]
+    ) -> Reading:
         """Say how every signature of ``view`` is read."""
         ...
 

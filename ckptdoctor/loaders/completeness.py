@@ -46,7 +46,9 @@ def tensor_events(
             "missing-tensor",
             of_missing(row),
             {"kind": row.kind},
-            tuple(Location("", tensor=name) for name, _ in zip(row.names, range(MAX_LOCATIONS), strict=False)),
+            tuple(
+                Location("", tensor=name) for name, _ in zip(row.names, range(MAX_LOCATIONS), strict=False)
+            ),
             row.template,
             len(row.indices),
         )
@@ -55,7 +57,7 @@ def tensor_events(
         if known.expected is not None and extra.template in known.expected.entries:
             # more layers than config.json counts: which of the two is right cannot be known from here
             outcome = worst([unexpected(extra.template), "unknown"])
-            yield Event("surplus-layers", outcome, {}, (), extra.template, extra.total)
+            yield Event("unexpected-tensor", outcome, {}, (), extra.template, extra.total)
             continue
         outcome = unexpected(extra.template)
         outcome = "unknown" if outcome != "ok" and extra.template in foreign else outcome
@@ -78,7 +80,9 @@ def _component(known: Architecture) -> frozenset[str]:
     if known.comparison is None or known.expected is None:
         return frozenset()
     own = {template.partition(".")[0] for template in known.expected.entries}
-    foreign = [extra.template for extra in known.comparison.unexpected if extra.template.partition(".")[0] not in own]
+    foreign = [
+        extra.template for extra in known.comparison.unexpected if extra.template.partition(".")[0] not in own
+    ]
     return frozenset(foreign) if len(foreign) >= _COMPONENT else frozenset()
 
 

@@ -19,7 +19,9 @@ def rows(data: Data, table: str) -> list[Mapping[str, Any]]:
 
 def does(data: Data, name: str, version: str, table: str = "behaviour") -> bool:
     """Whether the behaviour called ``name`` holds at ``version``."""
-    return any(row["name"] == name and ruledata.matches(row["versions"], version) for row in rows(data, table))
+    return any(
+        row["name"] == name and ruledata.matches(row["versions"], version) for row in rows(data, table)
+    )
 
 
 def regime(data: Data, version: str, table: str = "regimes") -> str:

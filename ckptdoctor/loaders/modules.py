@@ -32,7 +32,11 @@ class Architecture(NamedTuple):
 def is_mlx(ckpt: Checkpoint) -> bool:
     """Whether this is an MLX export: ``quantization`` beside a ``quantization_config`` that names no method."""
     block = ckpt.config.get("quantization_config", {})
-    return isinstance(ckpt.config.get("quantization"), dict) and isinstance(block, dict) and not block.get("quant_method")
+    return (
+        isinstance(ckpt.config.get("quantization"), dict)
+        and isinstance(block, dict)
+        and not block.get("quant_method")
+    )
 
 
 def family(scheme: str) -> str:
@@ -73,7 +77,11 @@ def kind(signature: Signature, known: Architecture) -> str:
     first = next((leaf.name for leaf in signature.leaves if leaf.name != "bias"), "")
     template = signature.template
     for name in ("weight", first):
-        for spelling in (f"{template}.{name}", f"model.{template}.{name}", f"{template}.{name}".removeprefix("model.")):
+        for spelling in (
+            f"{template}.{name}",
+            f"model.{template}.{name}",
+            f"{template}.{name}".removeprefix("model."),
+        ):
             if spelling in known.kinds:
                 return known.kinds[spelling]
     return "" if known.expected is not None else _guess(signature)

@@ -9,7 +9,7 @@ _BOUNDARY = r"(?:(?<=\.)|(?=\.|$))"
 
 
 def transformers5(name: str, patterns: Iterable[str]) -> bool:
-    """Match as ``quantizers_utils.should_convert_module`` of transformers 5: prefix or regex with a boundary, or suffix."""
+    """Match as ``should_convert_module`` of transformers 5: prefix or regex with a boundary, or suffix."""
     return any(name.endswith(pattern) or _regex(pattern, name) for pattern in patterns)
 
 

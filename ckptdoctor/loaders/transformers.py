@@ -46,12 +46,16 @@ class Transformers:
         if not files and not events:
             if ckpt.metadata_only:
                 return Plan((), frozenset(opened), unknown="no weight file is known by name")
-            events.append(Event("no-weights", "fails", error="OSError: Error no file named model.safetensors"))
+            events.append(
+                Event("no-weights", "fails", error="OSError: Error no file named model.safetensors")
+            )
         method, refusals = quantizer(ckpt, target.version, data)
         events += model_type_events(ckpt, target, data)
         return Plan(files, frozenset(opened), (*events, *refusals), method, unknown=_unmodelled(method))
 
-    def read(self, ckpt: Checkpoint, view: View, plan: Plan, target: Target, data: Mapping[str, object]) -> Reading:
+    def read(
+        self, ckpt: Checkpoint, view: View, plan: Plan, target: Target, data: Mapping[str, object]
+    ) -> Reading:
         """Say how every weight is held, and what is missing, mismatched or read as what it is not."""
         known = architecture(ckpt, view)
         events = list(plan.events)
@@ -67,7 +71,11 @@ class Transformers:
             events += disagreements(view, held, data, target)
             bare: Outcome = "ok" if facts.does(data, "adds-base-prefix", target.version) else "fails"
             events += tensor_events(
-                view, known, lambda row: _outcome_of_missing(row, known, plan.method, target, data), unexpected=lambda template: "ok", bare=bare
+                view,
+                known,
+                lambda row: _outcome_of_missing(row, known, plan.method, target, data),
+                unexpected=lambda template: "ok",
+                bare=bare,
             )
         return Reading(target, plan, held, tuple(events), facts.evidence(data, target))
 
@@ -125,7 +133,9 @@ def quantizer(ckpt: Checkpoint, version: str, data: Mapping[str, object]) -> tup
     block = ckpt.config.get("quantization_config")
     at = (Location("config.json", "/quantization_config"),)
     if block is None:
-        refused = "quantization_config" in ckpt.config and facts.does(data, "null-quantization-raises", version)
+        refused = "quantization_config" in ckpt.config and facts.does(
+            data, "null-quantization-raises", version
+        )
         return "", [Event("quantization-config-type", "fails", {}, at, error=_NULL)] if refused else []
     if not isinstance(block, dict):
         return "", [Event("quantization-config-type", "fails", {}, at)]
@@ -159,8 +169,12 @@ def read_as(
     stored = signature.stored.scheme
     bnb = method in ("bnb-4bit", "bnb-8bit")
     if bnb and is_convertible(signature, known) and not skipped(module):
-        return stored if family(stored) == method else {"bnb-4bit": "bnb-4bit", "bnb-8bit": "bnb-int8"}[method]
-    if family(stored) == "dense" or (family(stored) in ("integers", "float8") and _is_weight(signature, known) and not method):
+        return (
+            stored if family(stored) == method else {"bnb-4bit": "bnb-4bit", "bnb-8bit": "bnb-int8"}[method]
+        )
+    if family(stored) == "dense" or (
+        family(stored) in ("integers", "float8") and _is_weight(signature, known) and not method
+    ):
         return dtype or "bf16"
     if family(stored) in ("bnb-4bit", "bnb-8bit"):
         return SKIPPED if bnb else UNDECLARED
@@ -188,7 +202,11 @@ def _skipper(
         patterns = [item for item in listed if isinstance(item, str)]
     else:
         patterns = list(_default_skips(known))
-    match = skips.transformers5 if facts.does(data, "skip-list-is-regex-or-suffix", target.version) else skips.transformers4
+    match = (
+        skips.transformers5
+        if facts.does(data, "skip-list-is-regex-or-suffix", target.version)
+        else skips.transformers4
+    )
     return lambda name: match(name, patterns)
 
 
@@ -241,7 +259,10 @@ def _unmodelled(method: str) -> str:
 def _beside_an_adapter(ckpt: Checkpoint) -> Plan:
     """With PEFT installed an adapter_config.json beside config.json makes the folder an adapter."""
     opened = _CONFIG_FILES | {"adapter_config.json"}
-    if any(name in ckpt.entries for name in ("adapter_model.safetensors", "adapter_model.bin")) or ckpt.metadata_only:
+    if (
+        any(name in ckpt.entries for name in ("adapter_model.safetensors", "adapter_model.bin"))
+        or ckpt.metadata_only
+    ):
         return Plan((), opened, unknown="adapter_config.json sends it to the adapter's base")
     error = "FileNotFoundError: No such file or directory: adapter_model.safetensors"
     at = (Location("adapter_config.json"),)
@@ -257,4 +278,3 @@ def _without_config(ckpt: Checkpoint) -> Plan:
         return Plan((), frozenset(ckpt.entries), unknown="no config.json here")
     error = "OSError: … does not appear to have a file named config.json"
     return Plan((), frozenset(ckpt.entries), (Event("no-config", "fails", error=error),))
-

@@ -33,8 +33,6 @@ class Unsloth:
         inner, inner_data = _underneath(ckpt, target, data)
         plan = inner.plan(ckpt, _inner_target(ckpt, target, data), inner_data)
         events = _decisions(ckpt, target, data) if _fast(target) else []
-        if any(event.code == "suffix-needed" for event in events):
-            return plan._replace(events=(*events, *plan.events))
         return plan._replace(events=(*events, *plan.events))
 
     def read(self, ckpt: Checkpoint, view: View, plan: Plan, target: Target, data: Data) -> Reading:
@@ -75,7 +73,7 @@ def _decisions(ckpt: Checkpoint, target: Target, data: Data) -> list[Event]:
     uses = uses_bitsandbytes(ckpt, target, data)
     block = declared_block(ckpt)
     if declares_bnb(ckpt) and not uses and not _vllm_finds_out(target):
-        events.append(Event("suffix-needed", "fails", {}, (Location(""),), error=_ABSMAX))
+        events.append(Event("suffix-needed", "fails", {}, (Location(""),), error=_absmax_error(ckpt)))
     skip = block.get("llm_int8_skip_modules")
     listed = [item for item in skip if isinstance(item, str)] if isinstance(skip, list) else []
     if ckpt.label.endswith("unsloth-bnb-4bit") and not dynamic_quant_supported(listed):
@@ -112,7 +110,10 @@ def _precision(ckpt: Checkpoint, view: View, target: Target, data: Data) -> list
     return []
 
 
-_ABSMAX = "RuntimeError: 'layers.{int}.mlp.down_proj.weight.absmax'"
+def _absmax_error(ckpt: Checkpoint) -> str:
+    """Return what vLLM's plain loader trips over: the first companion it meets, without the model's prefix."""
+    names = (name for shard in ckpt.shards.values() for name in shard.tensors if name.endswith(".absmax"))
+    return f"RuntimeError: '{next(names, 'weight.absmax').removeprefix('model.')}'"
 
 
 def _underneath(ckpt: Checkpoint, target: Target, data: Data) -> tuple[Vllm | Transformers, Data]:
@@ -125,7 +126,12 @@ def _underneath(ckpt: Checkpoint, target: Target, data: Data) -> tuple[Vllm | Tr
 def _inner_target(ckpt: Checkpoint, target: Target, data: Data) -> Target:
     """Return the target of the loader underneath: its versions, and what Unsloth passes to it."""
     if not _fast(target):
-        return Target("transformers", {"transformers": target.versions.get("transformers", "5.23.0")}, {}, origin=target.origin)
+        return Target(
+            "transformers",
+            {"transformers": target.versions.get("transformers", "5.23.0")},
+            {},
+            origin=target.origin,
+        )
     versions = {name: version for name, version in target.versions.items() if name.startswith("vllm")}
     told = {"quantization": BNB, "load_format": BNB} if uses_bitsandbytes(ckpt, target, data) else {}
     return Target("vllm", versions, told, origin=target.origin)

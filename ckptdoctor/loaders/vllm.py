@@ -77,14 +77,25 @@ class Vllm:
         def read(signature: Signature, module: str) -> str:
             stored = signature.stored.scheme
             what = kind(signature, known)
-            if method == BNB and not in_flight and what == "expert" and (family(stored) == "dense" or not experts):
+            if (
+                method == BNB
+                and not in_flight
+                and what == "expert"
+                and (family(stored) == "dense" or not experts)
+            ):
                 return "bnb-experts"
             linear = what == "linear" or module.rpartition(".")[2] in ROUTERS
             converted = method == BNB and linear and not skips.vllm_bnb(fused_name(module, data), patterns)
             if not converted:
                 packed = family(stored) in ("bnb-4bit", "bnb-8bit") and what != "expert"
                 return (SKIPPED if method == BNB else UNDECLARED) if packed else stored
-            return stored if family(stored) == wanted else {"bnb-8bit": "bnb-int8", "bnb-4bit": "bnb-nf4"}[wanted]
+            if in_flight and family(stored) in ("bnb-4bit", "bnb-8bit"):
+                return UNDECLARED  # the packed bytes are taken for weights that are still to be quantised
+            return (
+                stored
+                if family(stored) == wanted
+                else {"bnb-8bit": "bnb-int8", "bnb-4bit": "bnb-nf4"}[wanted]
+            )
 
         return read
 
@@ -135,7 +146,11 @@ def settle_method(ckpt: Checkpoint, target: Target, data: Data) -> tuple[str, li
         need = (f"{package} (pip install {package})",)
         outcome: Outcome = "unknown" if target.origin == "assumed" else "fails"
         error = f"ValueError: Unknown quantization method: {method}."
-        return method, [Event("package-missing", outcome, {"package": package, "method": method}, at, error=error)], need
+        return (
+            method,
+            [Event("package-missing", outcome, {"package": package, "method": method}, at, error=error)],
+            need,
+        )
     error = f"ValueError: Unknown quantization method: {method}."
     return method, [Event("method-unknown", "fails", {"method": method[:100]}, at, error=error)], ()
 
@@ -145,9 +160,16 @@ def pick_files(
 ) -> tuple[tuple[str, ...], frozenset[str], list[Event]]:
     """Return the weight files, the index opened, and why it cannot go on."""
     pattern, index_file = "*.safetensors", "model.safetensors.index.json"
-    consolidated = [name for name in ckpt.entries if fnmatchcase(name.rpartition("/")[2], "consolidated*.safetensors")]
+    consolidated = [
+        name for name in ckpt.entries if fnmatchcase(name.rpartition("/")[2], "consolidated*.safetensors")
+    ]
     auto = target.options.get("load_format", "auto") == "auto"
-    if consolidated and auto and method != BNB and facts.does(data, "consolidated-switches-format", target.version):
+    if (
+        consolidated
+        and auto
+        and method != BNB
+        and facts.does(data, "consolidated-switches-format", target.version)
+    ):
         pattern, index_file = "consolidated*.safetensors", "consolidated.safetensors.index.json"
     here = tuple(sorted(name for name in ckpt.shards if "/" not in name and fnmatchcase(name, pattern)))
     index = ckpt.indexes.get(index_file)
@@ -155,7 +177,11 @@ def pick_files(
     if pattern.startswith("consolidated") and not here:
         error = "RuntimeError: Cannot find any model weights"
         places = tuple(Location(name) for name in consolidated)
-        return (), opened | set(consolidated), [Event("consolidated-in-subfolder", "fails", {}, places, error=error)]
+        return (
+            (),
+            opened | set(consolidated),
+            [Event("consolidated-in-subfolder", "fails", {}, places, error=error)],
+        )
     if index is None:
         pickled = any(name.endswith((".bin", ".pt")) and "/" not in name for name in ckpt.entries)
         if not here and not pickled and not ckpt.metadata_only:
@@ -214,7 +240,9 @@ def _unmodelled(method: str, files: tuple[str, ...], ckpt: Checkpoint, events: l
         return f"{method} in vLLM is not modelled yet"
     if not files and not events:
         pickled = any(name.endswith((".bin", ".pt")) for name in ckpt.entries)
-        return "only pickled weights, which are never opened" if pickled else "no weight file is known by name"
+        return (
+            "only pickled weights, which are never opened" if pickled else "no weight file is known by name"
+        )
     return ""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from ..model import OUTCOMES, SEVERITIES, Crash, Finding, LoaderOutcome, Location, Report, Skip, worst
@@ -10,6 +11,9 @@ from .layout import OUTCOME_STYLE, SEVERITY_STYLE, Line, Segment, amount, flow, 
 from .safe import clean, elide, width
 
 _GLYPH = {"error": "✗", "warning": "≠", "note": "·"}
+_SAME = 4
+"""Findings of one rule told in full; --verbose tells all."""
+
 _PLACES = 3
 """Locations shown of a finding, all of them with --verbose."""
 
@@ -17,14 +21,22 @@ _PLACES = 3
 def finding_lines(report: Report, page: Page) -> list[Line]:
     """Return every finding, worst first, each as a block."""
     lines: list[Line] = []
+    told: Counter[str] = Counter()
     for finding in sorted(report.findings, key=_rank):
+        told[finding.rule] += 1
+        if told[finding.rule] > _SAME and not page.verbose:
+            continue
         brief = finding.severity == "note" and not page.verbose
         lines += [[], _headline(finding), *hang([Segment("    ")], finding.message, page, "strong")]
         lines += _places(finding, page, 1 if brief else _PLACES)
         if not brief:
             lines += _effects(finding, page)
             lines += _errors(finding, page)
-            lines += _repair(finding, page)
+            lines += _repair(finding, page, again=told[finding.rule] > 1)
+    more = {rule: count - _SAME for rule, count in told.items() if count > _SAME and not page.verbose}
+    for rule, count in more.items():
+        label = [Segment("  … ", "dim"), Segment(f"{count:,} more of "), seg(rule, "rule")]
+        lines += [[], [*label, Segment("  --verbose shows them", "dim")]]
     return lines
 
 
@@ -116,8 +128,10 @@ def _errors(finding: Finding, page: Page) -> list[Line]:
     return lines
 
 
-def _repair(finding: Finding, page: Page) -> list[Line]:
+def _repair(finding: Finding, page: Page, again: bool) -> list[Line]:
     fix = finding.fix
+    if fix is None and again:
+        return [[*_label("fix"), Segment("as above", "dim")]]
     advice = str(page.prose(finding.rule).get("how_to_fix") or "")
     text = advice if fix is None or not fix.title else fix.title
     lines = hang(_label("fix"), text, page) if text else []

@@ -67,7 +67,7 @@ def _outcome(report: Report) -> Outcome:
 
 
 def _table(reports: Sequence[Report], page: Page) -> list[Line]:
-    rows = _rows(reports, page.width - 4)
+    rows = _rows(reports, page)
     widths = columns(rows)
     widths[0] = min(widths[0], max(page.width - 4 - sum(widths[1:]) - 2 * (len(widths) - 1), _NAME))
     lines: list[Line] = []
@@ -79,20 +79,20 @@ def _table(reports: Sequence[Report], page: Page) -> list[Line]:
     return lines
 
 
-def _rows(reports: Sequence[Report], room: int) -> list[Line]:
+def _rows(reports: Sequence[Report], page: Page) -> list[Line]:
     """Return heading and rows: a column per target where that fits, else only the worst outcome."""
     targets = {v.target.label: v.target for report in reports for v in report.verdicts}
     full = [f"{target.loader} {target.version}".strip() for target in targets.values()]
     for names in (full, [target.loader for target in targets.values()]):
         if len(set(names)) == len(names):
             head = [seg(name, "dim") for name in ("checkpoint", *names, "findings")]
-            rows = [head, *(_cells(report, list(targets)) for report in reports)]
-            if _NAME + sum(columns(rows)[1:]) + 2 * len(names) + 2 <= room:
+            rows = [head, *([_name(r, page), *_cells(r, list(targets))] for r in reports)]
+            if _NAME + sum(columns(rows)[1:]) + 2 * len(names) + 2 <= page.width - 4:
                 return rows
     head = [seg(name, "dim") for name in ("checkpoint", "worst", "findings")]
     return [
         head,
-        *([seg(r.target), seg(_outcome(r), OUTCOME_STYLE[_outcome(r)]), _counts(r)] for r in reports),
+        *([_name(r, page), seg(_outcome(r), OUTCOME_STYLE[_outcome(r)]), _counts(r)] for r in reports),
     ]
 
 
@@ -103,9 +103,19 @@ def _mark(report: Report) -> Segment:
     return Segment(OUTCOME_GLYPH[outcome], OUTCOME_STYLE[outcome])
 
 
+def _name(report: Report, page: Page) -> Segment:
+    """Return the checkpoint's path, less the directory that the title names."""
+    name = (
+        report.target.removeprefix(page.below.removeprefix("./").rstrip("/") + "/")
+        if page.below
+        else report.target
+    )
+    return seg(name)
+
+
 def _cells(report: Report, labels: Sequence[str]) -> Line:
     verdicts = {verdict.target.label: verdict for verdict in report.verdicts}
-    cells: Line = [seg(report.target)]
+    cells: Line = []
     for label in labels:
         verdict = verdicts.get(label)
         cells.append(seg(verdict.outcome, OUTCOME_STYLE[verdict.outcome]) if verdict else Segment("–", "dim"))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from ..model import Target, Verdict
 from . import Page
 from .layout import OUTCOME_GLYPH, OUTCOME_STYLE, Line, Segment, columns, fold, pad, seg
-from .safe import elide
+from .safe import width
 
 _BESIDE = 32
 """Columns the reason needs to stand beside its row; with fewer it goes below."""
@@ -25,14 +25,17 @@ def verdict_lines(verdicts: Sequence[Verdict], page: Page) -> list[Line]:
     rows = [_cells(verdict) for verdict in verdicts]
     widths = columns(rows)
     used = 2 + sum(widths) + 2 * len(widths) - 1
-    beside = page.width - used >= _BESIDE
+    beside = page.width - used >= _BESIDE and all(
+        len(fold(_why(verdict, page), page.width - used)) <= _WHY for verdict in verdicts
+    )
     indent, lines = used if beside else 6, []
+    told: set[str] = set()
     for verdict, row in zip(verdicts, rows, strict=True):
         cells: Line = [Segment("  ")]
         for number, (cell, wide) in enumerate(zip(row, widths, strict=True)):
             cells += [pad(cell, wide), Segment("  " if number else " ")]
         first, *rest = [
-            *_why(verdict, page, page.width - indent),
+            *_reason(verdict, page, page.width - indent, told),
             *_extras(verdict.target, page.width - indent),
         ] or [Segment("")]
         lines += [[*cells, first]] if beside else [cells, [Segment(" " * indent), first]]
@@ -54,7 +57,7 @@ def _cells(verdict: Verdict) -> Line:
     ]
 
 
-def _why(verdict: Verdict, page: Page, room: int) -> Line:
+def _why(verdict: Verdict, page: Page) -> str:
     parts = [verdict.reason or ("" if verdict.outcome == "ok" else ", ".join(verdict.because))]
     if verdict.needs:
         parts.append("needs " + ", ".join(verdict.needs))
@@ -62,9 +65,18 @@ def _why(verdict: Verdict, page: Page, room: int) -> Line:
         parts.append("sampled")
     if page.verbose:
         parts.append(_EVIDENCE[verdict.evidence])
-    folded = fold("; ".join(part for part in parts if part), room)
+    return "; ".join(part for part in parts if part)
+
+
+def _reason(verdict: Verdict, page: Page, room: int, told: set[str]) -> Line:
+    why = _why(verdict, page)
+    if why and why in told:
+        return [Segment("as above", "dim")]
+    told.add(why)
+    folded = fold(why, room)
     if len(folded) > _WHY and not page.verbose:
-        folded = [*folded[: _WHY - 1], elide(" ".join(folded[_WHY - 1 :]), room)]
+        last = folded[_WHY - 1]
+        folded = [*folded[: _WHY - 1], (last if width(last) < room - 1 else last[:-2]) + " …"]
     return [Segment(text) for text in folded]
 
 

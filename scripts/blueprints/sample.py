@@ -22,14 +22,8 @@ HEADS = (
 KV_HEADS = ("num_key_value_heads", "num_kv_heads")
 WIDTHS = ("hidden_size", "n_embd", "d_model", "embed_dim", "dim")
 LAYERS = (
-    "num_hidden_layers",
-    "n_layer",
-    "num_layers",
-    "num_decoder_layers",
-    "encoder_layers",
-    "decoder_layers",
-    "depth",
-    "n_layers",
+    *("num_hidden_layers", "n_layer", "num_layers", "num_decoder_layers"),
+    *("encoder_layers", "decoder_layers", "depth", "n_layers"),
 )
 _PRIMES = [5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43]
 

@@ -52,9 +52,13 @@ class WorkerProcess:
     """One running worker; its answers arrive through a queue so that waiting can time out."""
 
     def __init__(self, python: str, worker: Path) -> None:
-        self.errors = tempfile.TemporaryFile("w+")
+        self.errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed with the worker
         self.process = subprocess.Popen(
-            [python, str(worker)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors, text=True
+            [python, str(worker)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self.errors,
+            text=True,
         )
         self.lines: queue.Queue[str | None] = queue.Queue()
         threading.Thread(target=self.pump, args=(self.process.stdout,), daemon=True).start()

@@ -22,7 +22,9 @@ def drop_tensor(directory: Path, names: str | list[str]) -> None:
     """Remove the tensors that match a glob, or any of several."""
     for pattern in [names] if isinstance(names, str) else names:
         for path, shard, found in matching(directory, pattern):
-            write_shard(path, Shard(shard.metadata, {k: t for k, t in shard.tensors.items() if k not in found}))
+            write_shard(
+                path, Shard(shard.metadata, {k: t for k, t in shard.tensors.items() if k not in found})
+            )
 
 
 def rename_tensor(directory: Path, args: dict[str, str]) -> None:
@@ -85,11 +87,17 @@ def quant_state(directory: Path, args: dict[str, Any]) -> None:
 
 def merge(directory: Path, args: dict[str, str]) -> None:
     """Take the tensors that match the glob `name` from the sound fixture `from`, into `file` or in place."""
-    taken = {n: shard.tensors[n] for _, shard, found in matching(SOUND / args["from"], args["name"]) for n in found}
+    taken = {
+        n: shard.tensors[n] for _, shard, found in matching(SOUND / args["from"], args["name"]) for n in found
+    }
     files = shard_files(directory)
     for path in [directory / args["file"]] if "file" in args else files:
         shard = read_shard(path) if path.exists() else Shard({"format": "pt"}, {})
-        here = {n: t for n, t in taken.items() if n in shard.tensors or path.name == args.get("file", files[0].name)}
+        here = {
+            n: t
+            for n, t in taken.items()
+            if n in shard.tensors or path.name == args.get("file", files[0].name)
+        }
         write_shard(path, Shard(shard.metadata, {**shard.tensors, **here}))
 
 
@@ -152,7 +160,9 @@ def copy_file(directory: Path, args: dict[str, str]) -> None:
 def link_file(directory: Path, args: dict[str, str]) -> None:
     """Move one file to `to` and leave a relative symbolic link to it, as a Hub cache does."""
     rename_file(directory, args)
-    (directory / args["from"]).symlink_to(os.path.relpath(directory / args["to"], (directory / args["from"]).parent))
+    (directory / args["from"]).symlink_to(
+        os.path.relpath(directory / args["to"], (directory / args["from"]).parent)
+    )
 
 
 def truncate(directory: Path, args: dict[str, Any]) -> None:

@@ -21,7 +21,9 @@ WORKERS = Path(__file__).parent / "workers"
 
 def main() -> None:
     """Parse the arguments, observe, write."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("loader", choices=sorted(path.stem for path in WORKERS.glob("*.py")))
     parser.add_argument("--python", required=True, help="the interpreter of that loader's environment")
     parser.add_argument("--family", action="append", help="only the cases of this recipe file, or `sound`")

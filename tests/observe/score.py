@@ -54,7 +54,9 @@ def triples() -> Iterator[Triple]:
 def _judge(case: Case, records: list[dict[str, object]]) -> Iterator[Triple]:
     names = [_target(record) for record in records]
     with tempfile.TemporaryDirectory() as folder:
-        report = check_source(open_source(materialise(case, Path(folder))), [parse_target(name) for name in names])
+        report = check_source(
+            open_source(materialise(case, Path(folder))), [parse_target(name) for name in names]
+        )
     for name, record, verdict in zip(names, records, report.verdicts, strict=True):
         yield Triple(case.id, name, str(record["outcome"]), verdict)
 
@@ -89,8 +91,10 @@ def main() -> int:
             missed = triple.verdict.outcome == "ok" and triple.observed in SILENT
             alarm = triple.observed == "ok" and triple.verdict.outcome != "unknown"
             mark = "MISSED SILENT" if missed else "FALSE ALARM" if alarm else "differs"
-            print(f"{mark}: {triple.case} [{triple.target}] observed {triple.observed}, said {triple.verdict.outcome}"
-                  f" because {', '.join(triple.verdict.because) or triple.verdict.reason or 'nothing was found'}")
+            print(
+                f"{mark}: {triple.case} [{triple.target}] observed {triple.observed}, said {triple.verdict.outcome}"
+                f" because {', '.join(triple.verdict.because) or triple.verdict.reason or 'nothing was found'}"
+            )
     silent = sum(triple.observed in SILENT for triple in found)
     print(f"\n{len(found)} triples, {silent} silent, {sum(t.observed == 'ok' for t in found)} harmless")
     return 0 if passed else 1

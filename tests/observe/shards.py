@@ -16,7 +16,9 @@ def shard_files(directory: Path) -> list[Path]:
     return sorted(directory.glob("*.safetensors"))
 
 
-def matching(directory: Path, pattern: str, *, regex: bool = False) -> Iterator[tuple[Path, Shard, list[str]]]:
+def matching(
+    directory: Path, pattern: str, *, regex: bool = False
+) -> Iterator[tuple[Path, Shard, list[str]]]:
     """Each weight file with a tensor matching the glob (or expression); LookupError when there is none."""
     compiled = re.compile(pattern if regex else translate(pattern))
     hits = 0

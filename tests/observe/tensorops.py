@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import struct
@@ -10,7 +11,18 @@ from typing import Any
 
 from tests.observe.container import BITS, Tensor, nbytes
 
-PACK = {"U8": "B", "F8_E4M3": "B", "F8_E5M2": "B", "I8": "b", "I16": "h", "I32": "i", "I64": "q", "F16": "e", "F32": "f", "F64": "d"}
+PACK = {
+    "U8": "B",
+    "F8_E4M3": "B",
+    "F8_E5M2": "B",
+    "I8": "b",
+    "I16": "h",
+    "I32": "i",
+    "I64": "q",
+    "F16": "e",
+    "F32": "f",
+    "F64": "d",
+}
 # The 16 levels of NormalFloat, appendix E of https://arxiv.org/abs/2305.14314.
 NF4 = (
     *(-1.0, -0.6961928009986877, -0.5250730514526367, -0.39491748809814453, -0.28444138169288635),
@@ -25,7 +37,9 @@ def floats(tensor: Tensor) -> list[float]:
     """The values of a tensor as Python numbers."""
     if tensor.dtype == "BF16":
         words = struct.unpack(f"<{len(tensor.data) // 2}H", tensor.data)
-        return list(struct.unpack(f"<{len(words)}f", b"".join(struct.pack("<I", word << 16) for word in words)))
+        return list(
+            struct.unpack(f"<{len(words)}f", b"".join(struct.pack("<I", word << 16) for word in words))
+        )
     kind = PACK[tensor.dtype]
     return list(struct.unpack(f"<{len(tensor.data) * 8 // BITS[tensor.dtype]}{kind}", tensor.data))
 
@@ -93,7 +107,7 @@ def edited_json(tensor: Tensor, args: dict[str, Any]) -> Tensor:
 def nf4(name: str, tensor: Tensor) -> dict[str, Tensor]:
     """One weight as bitsandbytes stores NF4: packed codes, absmax, the code book and the state."""
     values = floats(tensor)
-    edges = [(low + high) / 2 for low, high in zip(NF4, NF4[1:], strict=False)]
+    edges = [(low + high) / 2 for low, high in itertools.pairwise(NF4)]
     absmax, codes = [], []
     for start in range(0, len(values), NF4_BLOCK):
         block = values[start : start + NF4_BLOCK]

@@ -11,7 +11,13 @@ import torch
 
 from tests.observe.container import read_shard
 
-SCHEMES = {torch.bfloat16: "bf16", torch.float16: "f16", torch.float32: "f32", torch.uint8: "u8", torch.int8: "i8"}
+SCHEMES = {
+    torch.bfloat16: "bf16",
+    torch.float16: "f16",
+    torch.float32: "f32",
+    torch.uint8: "u8",
+    torch.int8: "i8",
+}
 SCHEMES |= {torch.float8_e4m3fn: "fp8", torch.float8_e5m2: "fp8-e5m2", torch.float64: "f64"}
 STORED = {"BF16": "bf16", "F16": "f16", "F32": "f32", "F64": "f64", "U8": "u8", "I8": "i8", "F8_E4M3": "fp8"}
 PLAIN = {"bf16", "f16", "f32", "f64"}
@@ -22,7 +28,11 @@ DEQUANTISED_ON_CPU = {"fp8", "fp8-e5m2"}
 def values(model: Any) -> dict[str, torch.Tensor]:
     """Every parameter and persistent buffer as float32, quantised weights as the numbers they stand for."""
     state = {n: t for n, t in model.state_dict().items() if isinstance(t, torch.Tensor)}
-    found = {n: t.float() for n, t in state.items() if ".weight." not in n and not n.endswith((".SCB", ".weight_format"))}
+    found = {
+        n: t.float()
+        for n, t in state.items()
+        if ".weight." not in n and not n.endswith((".SCB", ".weight_format"))
+    }
     for name, module in model.named_modules():
         if type(module).__name__ == "Linear4bit" and getattr(module.weight, "quant_state", None) is not None:
             found[f"{name}.weight"] = four_bit(module.weight)
@@ -93,12 +103,16 @@ def precision(model: Any) -> dict[str, str]:
 
 def stored(directory: Path) -> dict[str, str]:
     """The scheme at which each `<module>.weight` is stored, over all the weight files of a directory."""
-    tensors = {n: t for path in sorted(directory.glob("*.safetensors")) for n, t in read_shard(path).tensors.items()}
+    tensors = {
+        n: t for path in sorted(directory.glob("*.safetensors")) for n, t in read_shard(path).tensors.items()
+    }
     schemes = {}
     for name, tensor in tensors.items():
         module, _, leaf = name.rpartition(".")
         if leaf == "weight":
-            states = [tensors[other] for other in tensors if other.startswith(f"{name}.quant_state.bitsandbytes__")]
+            states = [
+                tensors[other] for other in tensors if other.startswith(f"{name}.quant_state.bitsandbytes__")
+            ]
             four = f"bnb-{json.loads(states[0].data)['quant_type']}" if states else None
             eight = "bnb-int8" if f"{module}.SCB" in tensors else None
             schemes[module] = four or eight or STORED.get(tensor.dtype, tensor.dtype)

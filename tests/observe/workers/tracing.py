@@ -138,4 +138,8 @@ class Log(logging.Handler):
 
     def summary(self) -> str:
         """The beginning of every message but the report, whose content the loading info gives in full."""
-        return "; ".join(f"log: {' '.join(line.split())[:LINE_LIMIT]}" for line in dict.fromkeys(self.lines) if "LOAD REPORT" not in line)
+        return "; ".join(
+            f"log: {' '.join(line.split())[:LINE_LIMIT]}"
+            for line in dict.fromkeys(self.lines)
+            if "LOAD REPORT" not in line
+        )

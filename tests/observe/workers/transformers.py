@@ -24,7 +24,15 @@ import transformers  # noqa: E402
 
 from tests.observe.workers import holding, tracing  # noqa: E402
 
-PACKAGES = ("transformers", "torch", "bitsandbytes", "peft", "accelerate", "safetensors", "compressed-tensors")
+PACKAGES = (
+    "transformers",
+    "torch",
+    "bitsandbytes",
+    "peft",
+    "accelerate",
+    "safetensors",
+    "compressed-tensors",
+)
 IDS = torch.tensor([[1, 17, 42, 99, 3, 200, 8, 64, 128, 250, 5, 31]])
 TEXT_LIMIT = 2000
 # A value that went through one rounding to bfloat16 differs by less than this share of the largest.
@@ -99,7 +107,9 @@ def observe(case: dict[str, Any]) -> dict[str, Any]:
             text = "\n".join([str(error), *log.reports()])
             result["exception"] = {"type": type(error).__name__, "text": text[:TEXT_LIMIT]}
             outcome = "fails" if stage == "load" else "fails-late"
-            result["outcome"] = "env" if ENVIRONMENT.search(str(error)) or isinstance(error, ImportError) else outcome
+            result["outcome"] = (
+                "env" if ENVIRONMENT.search(str(error)) or isinstance(error, ImportError) else outcome
+            )
             return {**result, "stage": stage, "detail": log.summary()}
     stage = "compare"
     notes = [named(kind, info.get(f"{kind}_keys")) for kind in ("missing", "unexpected", "mismatched")]
@@ -136,7 +146,9 @@ def named(what: str, names: Any) -> str:
     folded: dict[str, list[str]] = {}
     for name in sorted(map(str, names or ())):
         folded.setdefault(re.sub(r"\.\d+(?=\.)", ".*", name), []).append(name)
-    shown = [every[0] if len(every) == 1 else f"{template} x{len(every)}" for template, every in folded.items()]
+    shown = [
+        every[0] if len(every) == 1 else f"{template} x{len(every)}" for template, every in folded.items()
+    ]
     return f"{what}: {', '.join(shown)}" if shown else ""
 
 

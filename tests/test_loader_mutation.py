@@ -1,0 +1,85 @@
+"""Every row of a loader's behaviour has a witness: change it, and a card's example or a recorded run disagrees."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple
+
+import pytest
+
+from ckptdoctor import checkpoint, engine, ruledata
+from ckptdoctor.checkpoint.nouns import Checkpoint
+from ckptdoctor.model import Target
+from ckptdoctor.rulebook import recipe
+from ckptdoctor.sources import open_source
+from ckptdoctor.targets import parse_target
+
+from . import cards, mutants
+from .observe.cases import load_cases, materialise
+from .observe.paths import OBSERVED
+from .observe.score import target_of
+
+FACTS = {"loader", "releases", "companions", "options", "methods", "model_types"}
+"""Tables copied from the loaders' own lists of names and dates; every other table decides something."""
+
+ALLOWED: dict[str, str] = {}
+"""Survivors that may live (loader, then the mutant's name), each with the reason why no witness can see it."""
+
+PACKAGE = {("unsloth", "regimes"): "unsloth_zoo", ("unsloth", "behaviour"): "unsloth_zoo"}
+"""Whose versions a table speaks of, where that is not the loader itself."""
+
+
+class Witness(NamedTuple):
+    """A checkpoint and what must be said of it."""
+
+    ckpt: Checkpoint
+    targets: list[Target]
+    cards: tuple[ruledata.Card, ...]
+    disagrees: Callable[[Any], bool]
+
+
+@cache
+def book() -> ruledata.Rulebook:
+    """Return the rulebook of the tree."""
+    return ruledata.load()
+
+
+@cache
+def witnesses(loader: str) -> list[Witness]:
+    """Return the examples and records that have a target of ``loader`` and agree with the data as it is."""
+    found = [*_examples(loader), *_records(loader)]
+    return [witness for witness in found if not _red(witness, book())]
+
+
+def _examples(loader: str) -> Iterator[Witness]:
+    for card in book().cards:
+        for example in cards.examples(card.id):
+            targets = {target.label: target for target in cards.targets(example).values()}
+            if any(target.loader == loader for target in targets.values()):
+                only = example.recipe.get("metadata_only", False)
+                ckpt = checkpoint.load(recipe.build(example.recipe), metadata_only=only)
+                yield Witness(ckpt, list(targets.values()), (card,), lambda r, e=example: bool(cards.problems(e, r)))
+
+
+def _records(loader: str) -> Iterator[Witness]:
+    cases = {case.id: case for case in load_cases()}
+    observed: dict[str, dict[str, str]] = defaultdict(dict)
+    for path in sorted(OBSERVED.glob(f"{loader}-*.jsonl")):
+        for record in map(json.loads, path.read_text(encoding="utf-8").splitlines()):
+            if record["case"] in cases and record["outcome"] != "env":
+                observed[record["case"]][target_of(record)] = record["outcome"]
+    for case, outcomes in observed.items():
+        with TemporaryDirectory() as folder:
+            ckpt = checkpoint.load(open_source(str(materialise(cases[case], Path(folder)))))
+        targets = [parse_target(text) for text in outcomes]
+        words = list(outcomes.values())
+        yield Witness(ckpt, targets, book().cards, lambda r, w=words: [v.outcome for v in r.verdicts] != w)
+
+
+def _red(witness: Witness, rulebook: ruledata.Rulebook) -> bool:
+    return witness.disagrees(engine.examine(witness.ckpt, witness.targets, rulebook, witness.cards))
