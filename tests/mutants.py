@@ -35,6 +35,26 @@ def of_card(card: Mapping[str, Any], known: Known) -> Iterator[Mutant]:
             yield Mutant(name, {**card, "outcomes": {**card["outcomes"], loader: changed}})
 
 
+def of_table(rows: Any, known: list[str]) -> Iterator[Mutant]:
+    """Yield a loader's table with a row dropped, an outcome word changed, a version bound dropped or moved."""
+    if not isinstance(rows, list):
+        yield from of_value(rows, "")
+        return
+    for place, row in enumerate(rows):
+        rest = (rows[:place], rows[place + 1 :])
+        name = " ".join(
+            str(row[key]) for key in ("name", "package", "method", "stored", "read") if key in row
+        )
+        yield Mutant(f"{name} dropped", [*rest[0], *rest[1]])
+        if "outcome" in row:
+            other = "corrupt" if row["outcome"] == "fails" else "fails"
+            yield Mutant(
+                f"{name} outcome changed ({row['outcome']})", [*rest[0], {**row, "outcome": other}, *rest[1]]
+            )
+        for change, spec in of_spec(row.get("versions", []), known):
+            yield Mutant(f"{name} {change}", [*rest[0], {**row, "versions": spec}, *rest[1]])
+
+
 def of_value(value: Any, at: str) -> Iterator[Mutant]:
     """Yield ``value`` with one key or item dropped or one scalar changed, at any depth; top-level scalars too."""
     if isinstance(value, Mapping):

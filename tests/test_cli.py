@@ -74,8 +74,10 @@ def imported_by_json() -> set[str]:
 
 @pytest.mark.parametrize("form", ["text", "json"])
 def test_a_check_imports_nothing_heavy(form: str) -> None:
-    run("check", SOUND)  # in a source tree the first run compiles the rules
-    modules = imported("check", str(SOUND), "--format", form)
+    for _ in range(3):  # in a source tree a run compiles the rules when one has changed since the last run
+        modules = imported("check", str(SOUND), "--format", form)
+        if not modules & set(HEAVY):
+            break
     assert "ckptdoctor.engine" in modules
     assert not modules & set(HEAVY)
 
@@ -251,7 +253,8 @@ def test_explain_a_rule_and_an_error(capsys: Capture) -> None:
 
 
 def test_explain_a_traceback_on_stdin() -> None:
-    text = 'Traceback (most recent call last):\n  File "x.py", line 1\nSafetensorError: Error while deserializing header: header too large\n'
+    said = "SafetensorError: Error while deserializing header: header too large"
+    text = f'Traceback (most recent call last):\n  File "x.py", line 1\n{said}\n'
     command = [sys.executable, "-m", "ckptdoctor", "explain", "-"]
     done = subprocess.run(command, input=text.encode() + b"\xff\x1b[31m", capture_output=True, check=False)
     assert done.returncode == 0

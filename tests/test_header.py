@@ -253,10 +253,8 @@ def test_duplicate_names() -> None:
 
 def test_what_a_repeated_name_hides_is_no_hole() -> None:
     def bytes_of(*spans: tuple[int, int]) -> bytes:
-        members = [
-            f'"{name}":{json.dumps(entry("U8", [e - b], b, e))}'
-            for name, (b, e) in zip("aab", spans, strict=False)
-        ]
+        entries = [json.dumps(entry("U8", [end - begin], begin, end)) for begin, end in spans]
+        members = [f'"{name}":{text}' for name, text in zip("aab", entries, strict=True)]
         return framed(f'{{"__metadata__":{{"format":"pt"}},{",".join(members)}}}'.encode(), 12)
 
     assert codes(bytes_of((0, 4), (4, 8), (8, 12))) == ["duplicate-key"]

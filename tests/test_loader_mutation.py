@@ -24,7 +24,7 @@ from .observe.cases import load_cases, materialise
 from .observe.paths import OBSERVED
 from .observe.score import target_of
 
-FACTS = {"loader", "releases", "companions", "options", "methods", "model_types"}
+FACTS = {"loader", "releases", "companions", "options", "methods", "model_types", "architectures"}
 """Tables copied from the loaders' own lists of names and dates; every other table decides something."""
 
 ALLOWED: dict[str, str] = {}
@@ -32,6 +32,10 @@ ALLOWED: dict[str, str] = {}
 
 PACKAGE = {("unsloth", "regimes"): "unsloth_zoo", ("unsloth", "behaviour"): "unsloth_zoo"}
 """Whose versions a table speaks of, where that is not the loader itself."""
+
+TABLES = [
+    (name, table) for name, data in ruledata.load().loaders.items() for table in data if table not in FACTS
+]
 
 
 class Witness(NamedTuple):
@@ -58,12 +62,16 @@ def witnesses(loader: str) -> list[Witness]:
 
 def _examples(loader: str) -> Iterator[Witness]:
     for card in book().cards:
+        if "computed" not in card.outcomes.values():
+            continue  # its outcomes are rows of its own, see test_mutation
         for example in cards.examples(card.id):
             targets = {target.label: target for target in cards.targets(example).values()}
             if any(target.loader == loader for target in targets.values()):
                 only = example.recipe.get("metadata_only", False)
                 ckpt = checkpoint.load(recipe.build(example.recipe), metadata_only=only)
-                yield Witness(ckpt, list(targets.values()), (card,), lambda r, e=example: bool(cards.problems(e, r)))
+                yield Witness(
+                    ckpt, list(targets.values()), (card,), lambda r, e=example: bool(cards.problems(e, r))
+                )
 
 
 def _records(loader: str) -> Iterator[Witness]:
@@ -83,3 +91,36 @@ def _records(loader: str) -> Iterator[Witness]:
 
 def _red(witness: Witness, rulebook: ruledata.Rulebook) -> bool:
     return witness.disagrees(engine.examine(witness.ckpt, witness.targets, rulebook, witness.cards))
+
+
+def _with(loader: str, table: str, rows: Any) -> ruledata.Rulebook:
+    data = {**book().loaders[loader], table: rows}
+    return book()._replace(loaders={**book().loaders, loader: data})
+
+
+def _everywhere(rows: Any) -> Any:
+    return [{**row, "versions": []} for row in rows] if isinstance(rows, list) else rows
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("loader", "table"), TABLES)
+def test_every_row_of_a_loader_has_a_witness(loader: str, table: str) -> None:
+    rows = book().loaders[loader][table]
+    # Only a witness that sees the table gone, or its rows hold for all versions, can see one row changed.
+    extremes = [_with(loader, table, type(rows)()), _with(loader, table, _everywhere(rows))]
+    able = [witness for witness in witnesses(loader) if any(_red(witness, extreme) for extreme in extremes)]
+    survivors = []
+    for mutant in mutants.of_table(rows, _known(loader, table)):
+        rulebook = _with(loader, table, mutant.data)
+        killer = next((witness for witness in able if _red(witness, rulebook)), None)
+        if killer is not None:
+            able.remove(killer)
+            able.insert(0, killer)
+        elif f"{loader}.{table} {mutant.name}" not in ALLOWED:
+            survivors.append(mutant.name)
+    assert not survivors, f"{loader}.{table}: no witness sees\n  " + "\n  ".join(survivors)
+
+
+def _known(loader: str, table: str) -> list[str]:
+    releases = book().loaders[loader]["releases"][PACKAGE.get((loader, table), loader)]
+    return sorted(releases, key=ruledata.parse_version)

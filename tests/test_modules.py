@@ -135,6 +135,16 @@ def test_the_later_file_wins() -> None:
     assert forward.owner.get("nothing") is None
 
 
+def test_modules_of_very_many_tensors() -> None:
+    wide = {f"{module}.t{i}": ("U8", [i % 3]) for i in range(5000) for module in ("a.0", "a.1")}
+    ckpt = checkpoint({"a.safetensors": shard(wide), "b.safetensors": shard({"a.1.t7": ("F32", [9])})})
+    even, odd = view_of(ckpt).signatures
+    assert (even.modules, odd.modules, len(even.leaves), len(odd.leaves)) == (["a.0"], ["a.1"], 5000, 5000)
+    assert odd.leaf("t7") == Leaf("t7", "F32", (9,))
+    (both,) = ckpt.view(("a.safetensors",)).signatures
+    assert both.modules == ["a.0", "a.1"]
+
+
 def test_names_from_the_index_where_headers_cannot_be_had() -> None:
     names = [
         "a.0.weight",

@@ -56,8 +56,6 @@ class Expected(NamedTuple):
     fused: dict[str, list[Fused]]
     tied: tuple[frozenset[str], ...]
     """Groups of which one member is enough."""
-    optional: frozenset[str]
-    """Templates that the loader does not miss."""
     ignored: tuple[str, ...]
     """Stored name templates (a trailing `**` matches any rest) that the loader drops without a word."""
     renamed: tuple[tuple[str, str], ...]
@@ -130,7 +128,6 @@ def expected(blueprint: Plain, config: Plain) -> Expected | str:
         entries=entries,
         fused=fused,
         tied=tied,
-        optional=frozenset(blueprint.get("optional", ())),
         ignored=tuple(blueprint.get("ignored", ())),
         renamed=tuple(sorted(blueprint.get("renamed", {}).items(), key=lambda pair: -len(pair[0]))),
         prefix=blueprint.get("prefix", ""),

@@ -6,32 +6,13 @@ older releases carry other prefixes, and files hold buffers that no loader asks 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from itertools import product
-from operator import itemgetter
-from typing import NamedTuple, Protocol
+from collections.abc import Collection, Iterable, Iterator
+from typing import NamedTuple
 
 from .blueprint import Entry, Expected, Fused, starred
 from .companions import BUFFERS, DENSE, has_companions, wholes
+from .held import Held, Index, Signed, words
 from .nouns import Leaf
-
-Index = tuple[str, ...]
-
-
-class Signed(Protocol):
-    """Modules of one name template that hold the same leaves, such as a `Signature`."""
-
-    @property
-    def template(self) -> str:
-        """Module name with `*` for every index."""
-
-    @property
-    def leaves(self) -> Sequence[Leaf]:
-        """The tensors that each of the modules holds."""
-
-    @property
-    def modules(self) -> Sequence[str]:
-        """Full module names."""
 
 
 class Missing(NamedTuple):
@@ -89,7 +70,7 @@ class Comparison(NamedTuple):
 class _Use(NamedTuple):
     """Stored tensors (one leaf of one signature) put to one expected template."""
 
-    indices: frozenset[Index]
+    held: Held
     leaf: Leaf
     dense: bool
     """The leaf is the tensor itself, in a floating type and without quantisation companions."""
@@ -134,7 +115,7 @@ class _Comparer:
     def _place(self, signature: Signed) -> None:
         """File every leaf of a signature under the expected template it serves."""
         leaves = {leaf.name for leaf in signature.leaves}
-        indices: dict[str, frozenset[Index]] = {}
+        held: dict[str, Held] = {}
         for leaf in signature.leaves:
             tensor = starred(f"{signature.template}.{leaf.name}" if signature.template else leaf.name)[0]
             if self._ignored(tensor):
@@ -142,20 +123,18 @@ class _Comparer:
             use = self._resolve(tensor)
             if use is None:
                 if leaf.name != "bias" or not has_companions("weight", leaves):
-                    self._add_unexpected(tensor, self._indices_of(signature, leaf.name))
+                    self._add_unexpected(tensor, Held(signature, leaf.name).by_index)
                 continue
             template, exact = use
-            if template not in indices:
-                indices[template] = self._indices_of(signature, leaf.name)
+            if template not in held:
+                held[template] = Held(signature, leaf.name, self._entries(template))
             parameter = template.rpartition(".")[2]
             dense = exact and leaf.dtype in DENSE and not has_companions(parameter, leaves)
-            self._uses.setdefault(template, []).append(_Use(indices[template], leaf, dense))
+            self._uses.setdefault(template, []).append(_Use(held[template], leaf, dense))
 
-    def _indices_of(self, signature: Signed, leaf: str) -> frozenset[Index]:
-        tail = starred(leaf)[1]
-        fixed = tuple(map(str, tail))
-        pick = _picker(signature.template)
-        return frozenset(pick(name) + fixed for name in signature.modules)
+    def _entries(self, template: str) -> list[Entry]:
+        blocks = self._expected.fused.get(template, ())
+        return self._expected.entries.get(template) or [block.entry for block in blocks]
 
     def _resolve(self, tensor: str) -> tuple[str, bool] | None:
         """The expected template that a stored one serves, and whether it is that very tensor."""
@@ -207,8 +186,6 @@ class _Comparer:
                 absent = self._absent(entry)
                 if absent and template in in_blocks:
                     absent = self._uncovered(absent, template, blocks.values())
-                if template in self._expected.optional:
-                    continue
                 if not absent or not self._tied(template):
                     yield entry, absent
 
@@ -222,31 +199,25 @@ class _Comparer:
         return False
 
     def _absent(self, entry: Entry) -> frozenset[Index]:
-        wanted = self._product(entry)
-        for use in self._uses.get(entry.template, ()):
-            if wanted == use.indices:
-                return frozenset()
-            wanted -= use.indices
-        return wanted
+        uses = self._uses.get(entry.template, ())
+        if any(use.held.complete for use in uses):
+            return frozenset()
+        return self._product(entry).difference(*(use.held.by_index for use in uses))
 
     def _uncovered(
         self, absent: frozenset[Index], template: str, blocks: Iterable[list[Fused]]
     ) -> frozenset[Index]:
         held = [block.entry.template for fused in blocks for block in fused if template in block.replaces]
-        present = {index for name in held for use in self._uses[name] for index in use.indices}
+        present = {index for name in held for use in self._uses[name] for index in use.held.by_index}
         return frozenset(index for index in absent if index[: len(index) - 1] not in present)
 
     def _surplus(self, entries: list[Entry]) -> None:
         """Count stored indices that no entry asks for as unexpected."""
         template = entries[0].template
-        wanted = frozenset[Index]().union(*(self._product(entry) for entry in entries))
-        extra = {
-            index
-            for use in self._uses.get(template, ())
-            if use.indices != wanted
-            for index in use.indices - wanted
-        }
-        self._add_unexpected(template, extra)
+        uses = [use for use in self._uses.get(template, ()) if not use.held.complete]
+        stored = {index for use in uses for index in use.held.by_index}
+        if stored:
+            self._add_unexpected(template, stored.difference(*map(self._product, entries)))
 
     def _add_unexpected(self, template: str, indices: Collection[Index]) -> None:
         number = sum(not self._extra_layer(template, index) for index in indices)
@@ -264,9 +235,10 @@ class _Comparer:
             return
         for use in self._uses.get(entry.template, ()):
             if use.dense and not _fits(entry, tuple(use.leaf.shape)):
-                wrong = use.indices & self._product(entry)
+                wrong = self._product(entry).intersection(use.held.by_index)
                 if wrong:
-                    name = _named(entry.template, min(wrong, key=_numerically))
+                    module = use.held.by_index[min(wrong, key=_numerically)]
+                    name = f"{module}.{use.leaf.name}" if module else use.leaf.name
                     got = tuple(use.leaf.shape)
                     mismatched.append(
                         Mismatch(entry.template, name, len(wrong), got, entry.shape, entry.formula)
@@ -274,8 +246,7 @@ class _Comparer:
 
     def _product(self, entry: Entry) -> frozenset[Index]:
         if entry.indices not in self._products:
-            words = [[str(number) for number in choices] for choices in entry.indices]
-            self._products[entry.indices] = frozenset(product(*words))
+            self._products[entry.indices] = frozenset(words(entry))
         return self._products[entry.indices]
 
     def _strangers_beside(self, template: str) -> bool:
@@ -291,18 +262,6 @@ def _fits(entry: Entry, shape: tuple[int, ...]) -> bool:
         return True
     # Blocks of experts are stored either way round, and loaders turn them by their dimensions.
     return entry.kind == "expert" and len(shape) == 3 and (shape[0], shape[2], shape[1]) == entry.shape
-
-
-def _picker(template: str) -> Callable[[str], Index]:
-    """A function that reads the indices of a name off its template."""
-    places = [place for place, part in enumerate(template.split(".")) if part == "*"]
-    if not places:
-        return lambda name: ()
-    if len(places) == 1:
-        place = places[0]
-        return lambda name: (name.split(".")[place],)
-    pick = itemgetter(*places)
-    return lambda name: pick(name.split("."))
 
 
 def _named(template: str, index: Index) -> str:

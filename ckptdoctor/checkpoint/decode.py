@@ -201,9 +201,10 @@ def _entry(value: object) -> Entry | tuple[str, str]:
     """Return the entry, or which field is wrong and why."""
     if isinstance(value, _Pairs):
         fields = dict(value)
-        for name in _FIELDS:
-            if sum(key == name for key, _ in value) > 1:
-                return name, "given twice"
+        if len(fields) != len(value):
+            for name in _FIELDS:
+                if sum(key == name for key, _ in value) > 1:
+                    return name, "given twice"
     elif isinstance(value, dict):
         fields = value
     else:

@@ -27,6 +27,7 @@ def build_view(ckpt: Checkpoint, files: tuple[str, ...]) -> View:
             leaf_sets.feed(modules, ((name, t.dtype, t.shape) for name, t in shard.tensors.items()))
         else:
             leaf_sets.feed(modules, ((name, "", ()) for name in indexed(ckpt, file)))
+    leaf_sets.settle(modules)
     owner = Owner(ckpt, files)
     states, sampled = read_states(ckpt, owner, _blobs(modules, leaf_sets))
     view = View(files, _signatures(modules, leaf_sets, states), owner)
@@ -43,6 +44,10 @@ def indexed(ckpt: Checkpoint, file: str) -> list[str]:
     return []
 
 
+_LARGE = 64
+"""Leaves from which on a set is no longer a state: each state costs its length, and only hostile files go on."""
+
+
 class LeafSets:
     """Every distinct set of leaves seen, numbered; 0 is the empty set."""
 
@@ -50,6 +55,8 @@ class LeafSets:
         self.leaves: list[tuple[Leaf, ...]] = [()]
         self._numbers: dict[tuple[Leaf, ...], int] = {(): 0}
         self._steps: dict[tuple[int, str, str, tuple[int, ...]], int] = {}
+        self._large: list[dict[str, Leaf]] = []
+        """Sets that outgrew the automaton, one per module; number -1 is the first."""
 
     def feed(self, modules: dict[str, int], tensors: Iterable[tuple[str, str, tuple[int, ...]]]) -> None:
         """Add ``tensors`` (name, dtype, shape) to ``modules``, which maps a module to the number of its set."""
@@ -64,16 +71,33 @@ class LeafSets:
             step = (modules.get(module, 0), leaf, dtype, shape)
             number = steps.get(step)
             if number is None:
-                number = steps[step] = self._grow(*step)
+                number = self._grow(*step)
+                if number > 0:
+                    steps[step] = number
             modules[module] = number
 
     def _grow(self, number: int, name: str, dtype: str, shape: tuple[int, ...]) -> int:
-        kept = [leaf for leaf in self.leaves[number] if leaf.name != name]
-        grown = tuple(sorted([*kept, Leaf(name, dtype, shape)]))
-        if grown not in self._numbers:
-            self._numbers[grown] = len(self.leaves)
-            self.leaves.append(grown)
-        return self._numbers[grown]
+        leaf = Leaf(name, dtype, shape)
+        if number >= 0 and len(self.leaves[number]) >= _LARGE:
+            self._large.append({known.name: known for known in self.leaves[number]})
+            number = -len(self._large)
+        if number < 0:
+            self._large[-number - 1][name] = leaf
+            return number
+        return self._number(tuple(sorted([*(o for o in self.leaves[number] if o.name != name), leaf])))
+
+    def _number(self, leaves: tuple[Leaf, ...]) -> int:
+        if leaves not in self._numbers:
+            self._numbers[leaves] = len(self.leaves)
+            self.leaves.append(leaves)
+        return self._numbers[leaves]
+
+    def settle(self, modules: dict[str, int]) -> None:
+        """Number the large sets too, once ``modules`` is complete."""
+        if self._large:
+            for module, number in modules.items():
+                if number < 0:
+                    modules[module] = self._number(tuple(sorted(self._large[-number - 1].values())))
 
 
 def _signatures(

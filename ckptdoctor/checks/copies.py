@@ -50,9 +50,10 @@ def two_files(context: Context, params: Params) -> Iterator[Hit | Skip]:
     """Yield names stored differently in two files that are both read; the last one read is kept.
 
     ``wins``: the copy the index lists (``listed``), another one (``other``), or there is no index (``unlisted``).
+    ``layout`` is ``same`` when only the bytes differ, ``other`` when dtype or shape do.
     """
     index = context.ckpt.index
-    told: dict[tuple[str, str], list[Location]] = {}
+    told: dict[tuple[str, bool], list[Location]] = {}
     templates = Templates()
     for name, files in _first(_copies(context)):
         listed = index.weight_map.get(name) if index else None
@@ -63,10 +64,12 @@ def two_files(context: Context, params: Params) -> Iterator[Hit | Skip]:
             yield Skip("", "abstained", "the copies of a tensor could not be compared")
         elif not same and wins == params["wins"]:
             module, leaf = split(name)
-            places = told.setdefault((wins, join(templates.of(module), leaf)), [])
+            like = _like(context.ckpt.shards[beaten], context.ckpt.shards[files[-1]], name)
+            places = told.setdefault((join(templates.of(module), leaf), like), [])
             places += [Location(files[-1], tensor=name), Location(beaten, tensor=name)]
-    for (wins, template), places in told.items():
-        yield Hit({"wins": wins}, tuple(places[:MAX_LOCATIONS]), template, len(places) // 2)
+    for (template, like), places in told.items():
+        facts = {"wins": str(params["wins"]), "layout": "same" if like else "other"}
+        yield Hit(facts, tuple(places[:MAX_LOCATIONS]), template, len(places) // 2)
 
 
 def _beside_needs(context: Context, params: Params) -> Iterator[Need]:

@@ -44,7 +44,13 @@ def no_index(context: Context, params: Params) -> Iterator[Hit | Skip]:
     """Yield a model of numbered files, or of several, that has neither an index nor a ``model.safetensors``."""
     ckpt = context.ckpt
     files = _weights(ckpt)
-    if ckpt.metadata_only or not _is_model(ckpt) or _indexed(ckpt) or not files or "model.safetensors" in files:
+    if (
+        ckpt.metadata_only
+        or not _is_model(ckpt)
+        or _indexed(ckpt)
+        or not files
+        or "model.safetensors" in files
+    ):
         return
     yield Hit({"files": len(files)}, _noted(files))
 

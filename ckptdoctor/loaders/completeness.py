@@ -10,7 +10,7 @@ from ..model import MAX_LOCATIONS, Location, Outcome, worst
 from .base import Event
 from .modules import Architecture
 
-_FEW = 0.05
+_FEW = 0.1
 """Below this share of expected tensors the names follow another scheme altogether."""
 _MOST = 0.8
 _COMPONENT = 10
@@ -36,9 +36,9 @@ def tensor_events(
     if found is None or not found.expected:
         return
     if found.matched < _FEW and found.expected > 1:
-        inside = sum(signature.template.startswith(WRAPPERS) for signature in view.signatures)
-        wrapped = inside > _MOST * len(view.signatures)
-        outcome = worst([of_missing(_EVERYTHING), unexpected("")]) if wrapped else "unknown"
+        wrapped = _wrapper(view)
+        known_to_be = worst([of_missing(_EVERYTHING), unexpected("")])
+        outcome = known_to_be if wrapped or not view.signatures else "unknown"
         yield Event("foreign-names", outcome, {"wrapped": wrapped}, (Location(""),))
         return
     for row in found.missing:
@@ -73,6 +73,15 @@ def tensor_events(
         )
     if found.bare:
         yield Event("bare-names", bare, {}, ())
+
+
+def _wrapper(view: View) -> str:
+    """Return the wrapper that (nearly) every name is in, without its dot, "" when there is none."""
+    for prefix in WRAPPERS:
+        inside = sum(signature.template.startswith(prefix) for signature in view.signatures)
+        if view.signatures and inside > _MOST * len(view.signatures):
+            return prefix.rstrip(".")
+    return ""
 
 
 def _component(known: Architecture) -> frozenset[str]:

@@ -41,7 +41,7 @@ class Vllm:
             frozenset(_CONFIGS | opened | sidecars | set(files)),
             (*events, *refusals),
             method,
-            unknown=_unmodelled(method, files, ckpt, events + refusals),
+            unknown=_unmodelled(method, files, ckpt, events + refusals) or _unlisted(ckpt, target.version, data),
             needs=needs,
         )
 
@@ -136,7 +136,7 @@ def settle_method(ckpt: Checkpoint, target: Target, data: Data) -> tuple[str, li
         return "", [], ()
     rows = [row for row in facts.rows(data, "methods") if row["method"] == method]
     if any(ruledata.matches(row["versions"], version) for row in rows):
-        return method, [], ()
+        return method, _missing_keys(method, block, version, data), ()
     for row in facts.rows(data, "plugins"):
         if row["method"] != method or not ruledata.matches(row["versions"], version):
             continue
@@ -153,6 +153,27 @@ def settle_method(ckpt: Checkpoint, target: Target, data: Data) -> tuple[str, li
         )
     error = f"ValueError: Unknown quantization method: {method}."
     return method, [Event("method-unknown", "fails", {"method": method[:100]}, at, error=error)], ()
+
+
+def _missing_keys(method: str, block: Mapping[str, object], version: str, data: Data) -> list[Event]:
+    """Return the refusal of a block that lacks a key its method's ``from_config`` insists on."""
+    for row in facts.rows(data, "required_keys"):
+        if row["method"] == method and ruledata.matches(row["versions"], version):
+            missing = tuple(key for key in row["keys"] if key not in block)
+            if missing:
+                error = f"ValueError: Cannot find any of ['{missing[0]}'] in the model's quantization config."
+                at = (Location("config.json", "/quantization_config"),)
+                return [Event("method-keys-missing", "fails", {"method": method, "keys": missing}, at, error=error)]
+    return []
+
+
+def _unlisted(ckpt: Checkpoint, version: str, data: Data) -> str:
+    """Say that vLLM's registry does not list the architecture, "" when it does or none is named."""
+    names = ckpt.config.get("architectures")
+    listed = next((r["names"] for r in facts.rows(data, "architectures") if ruledata.matches(r["versions"], version)), "")
+    if isinstance(names, list) and names and isinstance(names[0], str) and names[0] not in listed.split():
+        return f"vLLM's registry does not list {names[0][:60]}"
+    return ""
 
 
 def pick_files(

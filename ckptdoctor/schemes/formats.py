@@ -35,6 +35,8 @@ class Format(NamedTuple):
     bits: tuple[int, ...]
     groups: tuple[int | str, ...]
     """Group sizes along ``in`` that occur; ``in`` for one group per row."""
+    stemmed: bool
+    """Roles are endings such as ``*_blocks``: a module may hold several sets of them."""
 
 
 def formats() -> tuple[Format, ...]:
@@ -60,6 +62,7 @@ def build(name: str, data: Mapping[str, Any]) -> Format:
         roles,
         tuple(data.get("bits", ())),
         tuple(data.get("group", ())),
+        any(role.startswith("*") for role in roles),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from math import prod
 
 from . import bnb4
@@ -36,10 +36,11 @@ def recognise(leaves: tuple[Leaf, ...], state: QuantState | None) -> Stored:
 
 def candidates(leaves: tuple[Leaf, ...]) -> list[Solution]:
     """Return every scheme of the rulebook that these tensors may be, the one that fits best first."""
+    by_name = {leaf.name: leaf for leaf in leaves}
     found = [
         solve(format_, roles)
         for format_ in formats()
-        for roles in _by_role(format_, leaves)
+        for roles in (_by_stem(format_, leaves) if format_.stemmed else (by_name,))
         if _identified(format_, roles)
     ]
     return sorted(found, key=lambda solution: solution.misfit)
@@ -53,17 +54,14 @@ def _identified(format_: Format, roles: dict[str, Leaf]) -> bool:
     return True
 
 
-def _by_role(format_: Format, leaves: tuple[Leaf, ...]) -> Iterator[dict[str, Leaf]]:
-    """Yield role → tensor; where roles are named ``*_blocks``, once for every stem that has them."""
-    if not any(role.startswith("*") for role in format_.roles):
-        yield {leaf.name: leaf for leaf in leaves}
-        return
+def _by_stem(format_: Format, leaves: tuple[Leaf, ...]) -> Iterable[dict[str, Leaf]]:
+    """Return role → tensor for every stem: ``gate_up_proj`` where roles are named ``*_blocks`` and ``*_scales``."""
     stems: dict[str, dict[str, Leaf]] = {}
     for leaf in leaves:
         for role in format_.roles:
             if leaf.name.endswith(role[1:]):
                 stems.setdefault(leaf.name.removesuffix(role[1:]), {})[role] = leaf
-    yield from stems.values()
+    return stems.values()
 
 
 def dense(leaves: tuple[Leaf, ...]) -> Stored:

@@ -52,7 +52,7 @@ def triples() -> Iterator[Triple]:
 
 
 def _judge(case: Case, records: list[dict[str, object]]) -> Iterator[Triple]:
-    names = [_target(record) for record in records]
+    names = [target_of(record) for record in records]
     with tempfile.TemporaryDirectory() as folder:
         report = check_source(
             open_source(materialise(case, Path(folder))), [parse_target(name) for name in names]
@@ -61,7 +61,7 @@ def _judge(case: Case, records: list[dict[str, object]]) -> Iterator[Triple]:
         yield Triple(case.id, name, str(record["outcome"]), verdict)
 
 
-def _target(record: dict[str, object]) -> str:
+def target_of(record: dict[str, object]) -> str:
     """Return the ``--for`` text of a record: the loader and the plug-ins that decide."""
     versions = record["versions"]
     assert isinstance(versions, dict)

@@ -61,7 +61,7 @@ class Unwritten:
         return [
             name
             for name, tensor in supplied(model)
-            if (name in self.filled and self.filled[name] is tensor) or all_nan(tensor)
+            if (name in self.filled and self.filled[name] is tensor) or tensor.is_meta or all_nan(tensor)
         ]
 
 

@@ -1,4 +1,4 @@
-"""Load checkpoints in transformers (and PEFT) on the CPU and say what became of them.
+"""Load causal language models in transformers (and PEFT) on the CPU and say what became of them.
 
     python tests/observe/workers/transformers.py < cases.jsonl
 
@@ -8,7 +8,6 @@ right one; every other value is compared, dequantised, with the same model loade
 
 from __future__ import annotations
 
-import json
 import re
 from importlib.metadata import version
 from pathlib import Path
@@ -59,24 +58,16 @@ def load(path: str, options: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
     keywords = {key: value for key, value in options.items() if key != "quantization"}
     if "quantization" in options:
         keywords["quantization_config"] = transformers.BitsAndBytesConfig(**options["quantization"])
-    model, info = class_for(path).from_pretrained(path, dtype="auto", output_loading_info=True, **keywords)
+    model, info = transformers.AutoModelForCausalLM.from_pretrained(
+        path, dtype="auto", output_loading_info=True, **keywords
+    )
     return model.eval(), info
 
 
-def class_for(path: str) -> Any:
-    """The class that config.json names, where that is a multimodal or classifying one; else the automatic one."""
-    try:
-        name = json.loads((Path(path) / "config.json").read_bytes())["architectures"][0]
-    except (OSError, ValueError, LookupError, TypeError):
-        name = "ForCausalLM"
-    found = None if str(name).endswith(("ForCausalLM", "Model")) else getattr(transformers, str(name), None)
-    return found or transformers.AutoModelForCausalLM
-
-
 def logits(model: Any) -> torch.Tensor:
-    """The logits for the fixed tokens, in float32."""
+    """The logits for the fixed tokens, in float32; raises when they have no values (a model left on `meta`)."""
     with torch.no_grad():
-        return model(input_ids=IDS).logits.float()
+        return model(input_ids=IDS).logits.float().cpu()
 
 
 def twin(path: str, options: dict[str, Any]) -> dict[str, Any] | None:
