@@ -80,9 +80,9 @@ def search(text: str, patterns: Sequence[Pattern]) -> list[Candidate]:
         rule = found.pattern["rule"]
         if rule not in best or found.rank > best[rule].rank:
             best[rule] = found
-    ranked = sorted(
-        sorted(best.values(), key=lambda f: str(f.pattern["rule"])), key=lambda f: f.rank, reverse=True
-    )
+    # Of equals the one with more known threads comes first: it is the likelier accident.
+    by_name = sorted(best.values(), key=lambda f: str(f.pattern["rule"]))
+    ranked = sorted(by_name, key=lambda f: (f.rank, f.pattern.get("known", 0)), reverse=True)
     return [
         Candidate(
             rule=found.pattern["rule"],

@@ -112,7 +112,9 @@ class Judge:
         places = [location.file for location in hit.at if location.file]
         if places and not any(file in reading.plan.files_read for file in places):
             return None
-        otherwise = "computed" if card.check == "loader.events" else None  # a model that is silent claims nothing
+        otherwise = (
+            "computed" if card.check == "loader.events" else None
+        )  # a model that is silent claims nothing
         rule = card.outcomes.get(target.loader, card.outcomes.get("any", otherwise))
         error: str | None = None
         evidence: Evidence = "assumed"

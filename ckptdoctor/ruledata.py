@@ -173,7 +173,7 @@ def cold(rule: str) -> Mapping[str, Any]:
 
 
 def patterns() -> list[dict[str, Any]]:
-    """Return the error texts of all cards as ``{rule, text, loader, exception, regex, literal}`` (see explain)."""
+    """Return the error texts of all cards as ``{rule, text, loader, known, exception, regex, literal}`` (see explain)."""
     entries: list[dict[str, Any]] = _read("patterns.json")
     return entries
 

@@ -85,7 +85,11 @@ def complete(
     for name, rule in _mapping(data.get("companions")).items():
         if filled.get(name):
             continue
-        if name in filled or rule == "of-the-day" or (rule == "newest-fitting" and with_plugins):
+        hosts_filled_in = not any(owner in versions for owner, _ in _fits(name))
+        wanted = (
+            with_plugins or hosts_filled_in
+        )  # who names a bare vLLM means it bare; who names none takes what works
+        if name in filled or rule == "of-the-day" or (rule == "newest-fitting" and wanted):
             version = _companion(loader, name, filled, day)
             if version:
                 filled[name] = version

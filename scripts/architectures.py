@@ -70,6 +70,8 @@ def observations(name: str, recipe: Recipe, rng: random.Random, wanted: int) -> 
 def derive(name: str, recipe: Recipe, seed: int = 1) -> dict[str, Any]:
     """Derive the blueprint of one architecture; raises Unfit where it cannot be described."""
     seen = list(observations(name, recipe, random.Random(seed), SAMPLES))
+    if seen[0].model._keys_to_ignore_on_load_missing:
+        raise Unfit("the class forgives missing tensors")
     renamed, fused = native_differences(seen)
     kinds = {starred(n)[0]: kind for o in seen for n, kind in o.kinds.items()}
     for there, here in {t: s for o in seen[:4] for t, s in _spellings(o, renamed).items()}.items():

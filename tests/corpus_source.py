@@ -7,9 +7,11 @@ files) and ``*.header.json`` (headers of weight files that were measured).
 
 from __future__ import annotations
 
+import ast
 import csv
 import json
 import os
+import re
 import struct
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -20,6 +22,8 @@ from ckptdoctor.sources.local import LocalSource
 
 _POINTERS = "lfs_pointers.tsv"
 _HEADER = ".header.json"
+_NOT_WEIGHTS = re.compile(r"NOT-SAFETENSORS size=(?P<size>\d+) first=(?P<head>b'(?:[^'\\]|\\.)*')")
+"""In place of a digest: the file was looked at and is something else."""
 
 
 class Row(NamedTuple):
@@ -72,13 +76,17 @@ class CorpusSource:
         head = self._heads.get(span.path)
         if head is None:
             return self._local.read_many([span])[0]
-        if span.start >= len(head):
+        if head and span.start >= len(head):
             return Unavailable(f"{span.path}: only its header is known")
         return head[span.start : None if span.length is None else span.start + span.length]
 
     def _add_pointers(self, path: Path, prefix: str) -> None:
         with path.open(encoding="utf-8", newline="") as file:
             for row in csv.DictReader(file, delimiter="\t"):
+                measured = _NOT_WEIGHTS.match(row["oid"])
+                if measured:
+                    self._heads[prefix + row["name"]] = ast.literal_eval(measured["head"])
+                    self._entries[prefix + row["name"]] = Stat(int(measured["size"]))
                 if not row["size"]:  # the listing has the name only
                     continue
                 stat = Stat(int(row["size"]), "absent", row["oid"])

@@ -11,7 +11,6 @@ import struct
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -397,7 +396,7 @@ def test_progress_appears_only_when_it_takes_long(monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize(
     "command", [[], ["--help"], ["check", "--help"], ["explain", "--help"], ["rules", "--help"]]
 )
-def test_help(command: list[str], capsys: Capture, generated: Callable[[Path, str], None]) -> None:
+def test_help(command: list[str], capsys: Capture) -> None:
     assert main(command) in (0, 2)
     said = capsys.readouterr()
     assert "Usage: ckptdoctor" in said.out + said.err

@@ -17,10 +17,12 @@ from ckptdoctor.checkpoint.nouns import Checkpoint
 from ckptdoctor.model import Target
 from ckptdoctor.rulebook import recipe
 from ckptdoctor.sources import open_source
+from ckptdoctor.sources.base import Span
+from ckptdoctor.sources.memory import MemorySource
 from ckptdoctor.targets import parse_target
 
 from . import cards, mutants
-from .observe.cases import load_cases, materialise
+from .observe.cases import Case, load_cases, materialise
 from .observe.paths import OBSERVED
 from .observe.score import target_of
 
@@ -32,6 +34,9 @@ ALLOWED: dict[str, str] = {}
 
 PACKAGE = {("unsloth", "regimes"): "unsloth_zoo", ("unsloth", "behaviour"): "unsloth_zoo"}
 """Whose versions a table speaks of, where that is not the loader itself."""
+
+KIND = ("name", "package", "method", "stored", "read")
+"""What tells rows of a table apart."""
 
 TABLES = [
     (name, table) for name, data in ruledata.load().loaders.items() for table in data if table not in FACTS
@@ -74,6 +79,18 @@ def _examples(loader: str) -> Iterator[Witness]:
                 )
 
 
+def held(case: Case) -> MemorySource:
+    """Return a case as files in memory: states and micro-reads are fetched when its directory is gone."""
+    with TemporaryDirectory() as folder:
+        directory = materialise(case, Path(folder))
+        source = open_source(directory)
+        stats = source.entries()
+        data = source.read_many([Span(name, 0, None) for name in stats])
+    here = {name: raw for name, raw in zip(stats, data, strict=True) if isinstance(raw, bytes)}
+    rest = {name: stat for name, stat in stats.items() if name not in here}
+    return MemorySource(case.name, here, rest)
+
+
 def _records(loader: str) -> Iterator[Witness]:
     cases = {case.id: case for case in load_cases()}
     observed: dict[str, dict[str, str]] = defaultdict(dict)
@@ -82,8 +99,7 @@ def _records(loader: str) -> Iterator[Witness]:
             if record["case"] in cases and record["outcome"] != "env":
                 observed[record["case"]][target_of(record)] = record["outcome"]
     for case, outcomes in observed.items():
-        with TemporaryDirectory() as folder:
-            ckpt = checkpoint.load(open_source(str(materialise(cases[case], Path(folder)))))
+        ckpt = checkpoint.load(held(cases[case]))
         targets = [parse_target(text) for text in outcomes]
         words = list(outcomes.values())
         yield Witness(ckpt, targets, book().cards, lambda r, w=words: [v.outcome for v in r.verdicts] != w)
@@ -112,6 +128,8 @@ def test_every_row_of_a_loader_has_a_witness(loader: str, table: str) -> None:
     survivors = []
     for mutant in mutants.of_table(rows, _known(loader, table)):
         rulebook = _with(loader, table, mutant.data)
+        if _decisions(rows, loader, table) == _decisions(mutant.data, loader, table):
+            continue  # rows are tried in order, and another one decides wherever this one changed
         killer = next((witness for witness in able if _red(witness, rulebook)), None)
         if killer is not None:
             able.remove(killer)
@@ -119,6 +137,19 @@ def test_every_row_of_a_loader_has_a_witness(loader: str, table: str) -> None:
         elif f"{loader}.{table} {mutant.name}" not in ALLOWED:
             survivors.append(mutant.name)
     assert not survivors, f"{loader}.{table}: no witness sees\n  " + "\n  ".join(survivors)
+
+
+def _decisions(rows: Any, loader: str, table: str) -> Any:
+    """Return which row decides for every known release: the first of its kind, in ``regimes`` the first of all."""
+    if not isinstance(rows, list):
+        return rows
+    decided = {}
+    for version in _known(loader, table):
+        for row in rows:
+            if ruledata.matches(row["versions"], version):
+                kind = () if table == "regimes" else tuple(map(row.get, KIND))
+                decided.setdefault((version, kind), {**row, "versions": None})
+    return decided
 
 
 def _known(loader: str, table: str) -> list[str]:

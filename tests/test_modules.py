@@ -314,7 +314,8 @@ def test_damage_anywhere_never_raises(fixture: str) -> None:
 needs_corpus = pytest.mark.skipif(not os.environ.get("CKPTDOCTOR_CORPUS"), reason="no corpus here")
 
 KNOWN = {
-    "ES7__Introduction-to-LLMs": {"json-invalid"},  # HTML pages saved as JSON
+    "ES7__Introduction-to-LLMs": {"json-invalid", "wrong-magic"},  # HTML pages saved as JSON and as weights
+    "Mauricio-100__server-ai": {"wrong-magic"},  # an HTML page saved as weights
     "ETsETs777__LLS_M1__models": {"json-invalid"},  # generation_config.json of NUL bytes
     "bq-xiao__chatglm2-6b-int4__model": {"json-lfs-pointer"},
 }

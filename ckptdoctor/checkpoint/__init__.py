@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from .load import load
+from .loading import load
 
 __all__ = ["load"]

@@ -42,6 +42,7 @@ def parse(blob: bytes) -> QuantState:
         nested_blocksize=found.get("nested_blocksize"),
         nested_dtype=found.get("nested_dtype"),
         has_offset="nested_offset" in found,
+        zero_offset=found.get("nested_offset") == 0 and found.get("nested_offset") is not False,
         extra=tuple(sorted(key for key in found if key not in _KNOWN)),
     )
 

@@ -316,3 +316,12 @@ def _asks_4bit(declared: Declared) -> bool:
 def _hit(context: Context, module: Packed, facts: Mapping[str, Fact], leaf: str) -> Hit:
     signature = module.signature
     return Hit(dict(facts), context.view.locate(signature, leaf), signature.template, signature.count)
+
+
+def zero_offset(context: Context, params: Params) -> Iterator[Hit | Skip]:
+    """Yield nested states whose offset, the mean of absolute maxima, is exactly zero."""
+    for found in packed(context.view):
+        state = found.state
+        if state is not None and state.zero_offset and "nested_absmax" in found.parts:
+            at = context.view.locate(found.signature, f"weight.{_BLOB}{found.blob}")
+            yield Hit({}, at, found.signature.template, found.signature.count)

@@ -8,6 +8,7 @@ from ..checkpoint.names import Templates, join, split
 from ..checkpoint.nouns import Checkpoint, Shard
 from ..model import MAX_LOCATIONS, Hit, Location, Skip
 from .base import Context, Need, Params, needs
+from .shards import difference
 
 SINGLE = "model.safetensors"
 _SAMPLE = 512
@@ -25,6 +26,18 @@ def _copies(context: Context) -> dict[str, tuple[str, ...]]:
         )
     found = memo["copies"]
     return found if isinstance(found, dict) else {}
+
+
+def _settled(context: Context) -> bool:
+    """Whether the index says the last word: each file it names holds just what it lists, and no other is read."""
+    index, found = context.ckpt.index, difference(context)
+    if index is None or found is None or found.elsewhere or found.unlisted:
+        return False
+    return index.by_file.keys() >= set(context.view.files)
+
+
+def _shards(context: Context) -> list[Shard]:
+    return [context.ckpt.shards[file] for file in context.view.files if file in context.ckpt.shards]
 
 
 def _find(shards: list[Shard]) -> dict[str, tuple[str, ...]]:
@@ -86,9 +99,9 @@ def single_beside(context: Context, params: Params) -> Iterator[Hit | Skip]:
     at, ``unread``.
     """
     ckpt, index = context.ckpt, context.ckpt.index
-    if index is None or SINGLE not in ckpt.entries or SINGLE in index.files:
+    if index is None or SINGLE not in ckpt.entries or SINGLE in index.by_file:
         return
-    files = [file for file in index.files if file in ckpt.shards]
+    files = [file for file in sorted(index.by_file) if file in ckpt.shards]
     if files:
         yield Hit({"content": _content(context, files), "files": len(files)}, (Location(SINGLE),))
 
@@ -113,10 +126,10 @@ def _content(context: Context, files: list[str]) -> str:
 def _pairs(ckpt: Checkpoint) -> Mapping[str, str]:
     """Return the tensors that ``model.safetensors`` shares with the files of the index, and which file has each."""
     index, single = ckpt.index, ckpt.shards.get(SINGLE)
-    if index is None or single is None or SINGLE in index.files:
+    if index is None or single is None or SINGLE in index.by_file:
         return {}
     pairs: dict[str, str] = {}
-    for file in index.files:
+    for file in sorted(index.by_file):
         shard = ckpt.shards.get(file)
         for name in shard.tensors if shard else ():
             if name in single.tensors and (name in pairs or len(pairs) < _MAX_SAMPLED):

@@ -9,7 +9,7 @@ from itertools import islice
 from typing import NamedTuple
 
 from ..checkpoint.nouns import Checkpoint
-from ..model import MAX_LOCATIONS, Hit, Location, Skip
+from ..model import MAX_LOCATIONS, Facts, Hit, Location, Skip
 from .base import Context, Params
 
 _PART = re.compile(r"(?P<stem>.+?)[-_](?P<number>\d{1,9})-of-(?P<total>\d{1,9})\.safetensors\Z")
@@ -72,7 +72,7 @@ def number_hole(context: Context, params: Params) -> Iterator[Hit | Skip]:
         )  # some writers count from 0
         gone = [*islice((n for n in range(first, last + 1) if n not in numbers), _LISTED)]
         if gone:
-            facts = {"gone": tuple(gone), "total": total, "got": len(numbers)}
+            facts: Facts = {"gone": tuple(gone), "total": total, "got": len(numbers)}
             yield Hit(facts, _noted(numbers.values()))
 
 
@@ -108,7 +108,7 @@ def params_only(context: Context, params: Params) -> Iterator[Hit | Skip]:
 def subfolders(context: Context, params: Params) -> Iterator[Hit | Skip]:
     """Yield weights below the root of a model that has weights in its root, where no index names them."""
     ckpt = context.ckpt
-    named = {file for index in ckpt.indexes.values() for file in index.files}
+    named = {file for index in ckpt.indexes.values() for file in index.by_file}
     below = [
         file
         for file in ckpt.entries

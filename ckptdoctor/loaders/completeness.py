@@ -26,14 +26,15 @@ def tensor_events(
     *,
     unexpected: Callable[[str], Outcome],
     bare: Outcome,
+    readable: bool,
 ) -> Iterator[Event]:
     """Yield what the loader does about each difference between the files and the architecture.
 
     ``of_missing`` gives the outcome of missing tensors of one template, ``unexpected`` of a tensor template it has no
-    place for, ``bare`` of names that lack the base model's prefix.
+    place for, ``bare`` of names that lack the base model's prefix. Nothing is said unless every file is ``readable``.
     """
     found = known.comparison
-    if found is None or not found.expected:
+    if found is None or not found.expected or not readable:
         return
     if found.matched < _FEW and found.expected > 1:
         wrapped = _wrapper(view)

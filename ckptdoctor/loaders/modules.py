@@ -29,6 +29,25 @@ class Architecture(NamedTuple):
     """Tensor name template → linear, expert, embedding, head, norm, bias or other."""
 
 
+def all_readable(ckpt: Checkpoint, view: View) -> bool:
+    """Whether the names in every file of ``view`` are known: by its header, or from an index in a metadata-only clone."""
+    if ckpt.metadata_only:
+        return bool(view.signatures)
+    shards = [ckpt.shards.get(name) for name in view.files]
+    return bool(shards) and all(shard is not None and shard.readable for shard in shards)
+
+
+def is_plain_weight(signature: Signature, known: Architecture) -> bool:
+    """Whether the architecture has a floating-point weight of just this shape here."""
+    leaf = signature.leaf("weight")
+    if known.expected is None or leaf is None:
+        return False
+    for spelling in (f"{signature.template}.weight", f"model.{signature.template}.weight"):
+        for entry in known.expected.entries.get(spelling, ()):
+            return leaf.shape == entry.shape
+    return False
+
+
 def is_mlx(ckpt: Checkpoint) -> bool:
     """Whether this is an MLX export: ``quantization`` beside a ``quantization_config`` that names no method."""
     block = ckpt.config.get("quantization_config", {})

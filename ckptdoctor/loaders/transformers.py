@@ -7,16 +7,15 @@ Order as in ``modeling_utils.py`` and ``quantizers/auto.py`` of 5.23.0: one sing
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
 
-from .. import ruledata
 from ..checkpoint.comparison import Missing
 from ..checkpoint.nouns import Checkpoint, Index, Signature, View
 from ..model import Location, Outcome, Target
-from . import facts, skips
+from . import adapter, facts, skips
 from .base import Event, Plan, Reading
 from .completeness import tensor_events
-from .modules import Architecture, architecture, family, is_convertible, is_mlx
+from .configs import known_model_types, model_type_events
+from .modules import Architecture, all_readable, architecture, family, is_convertible, is_mlx, is_plain_weight
 from .precision import SKIPPED, UNDECLARED, Held, disagreements, hold
 
 _CONFIG_FILES = frozenset({"config.json", "generation_config.json"})
@@ -50,7 +49,7 @@ class Transformers:
                 Event("no-weights", "fails", error="OSError: Error no file named model.safetensors")
             )
         method, refusals = quantizer(ckpt, target.version, data)
-        events += model_type_events(ckpt, target, data)
+        events += model_type_events(ckpt, known_model_types(data, target.version))
         return Plan(files, frozenset(opened), (*events, *refusals), method, unknown=_unmodelled(method))
 
     def read(
@@ -58,6 +57,9 @@ class Transformers:
     ) -> Reading:
         """Say how every weight is held, and what is missing, mismatched or read as what it is not."""
         known = architecture(ckpt, view)
+        if plan.method == "lora":
+            told = (*plan.events, *adapter.events(ckpt, view))
+            return Reading(target, plan, {}, told, facts.evidence(data, target))
         events = list(plan.events)
         held: Held = {}
         if plan.files and not plan.unknown and not is_mlx(ckpt):
@@ -76,34 +78,9 @@ class Transformers:
                 lambda row: _outcome_of_missing(row, known, plan.method, target, data),
                 unexpected=lambda template: "ok",
                 bare=bare,
+                readable=all_readable(ckpt, view),
             )
         return Reading(target, plan, held, tuple(events), facts.evidence(data, target))
-
-
-def model_type_events(ckpt: Checkpoint, target: Target, data: Mapping[str, object]) -> list[Event]:
-    """Return the refusal of a ``model_type`` that is absent or that this version does not know.
-
-    Without one transformers looks for a known name in the path; with remote code the mapping is not asked.
-    """
-    config = ckpt.config
-    names = next((row["names"] for row in _model_types(data, target.version)), "").split()
-    if not config or not names or "auto_map" in config:
-        return []
-    at = (Location("config.json", "/model_type"),)
-    found = config.get("model_type")
-    if found is None:
-        if any(name in ckpt.label for name in names):
-            return []
-        error = "ValueError: Unrecognized model. Should have a `model_type` key in its config.json."
-        return [Event("model-type-absent", "fails", {}, (Location("config.json"),), error=error)]
-    if isinstance(found, str) and found not in names:
-        error = f"ValueError: The checkpoint you are trying to load has model type `{found[:60]}`"
-        return [Event("model-type-unknown", "fails", {"model_type": found[:60]}, at, error=error)]
-    return []
-
-
-def _model_types(data: Mapping[str, object], version: str) -> list[Mapping[str, Any]]:
-    return [row for row in facts.rows(data, "model_types") if ruledata.matches(row["versions"], version)]
 
 
 def weight_files(ckpt: Checkpoint) -> tuple[tuple[str, ...], Index | None, list[Event]]:
@@ -173,23 +150,12 @@ def read_as(
             stored if family(stored) == method else {"bnb-4bit": "bnb-4bit", "bnb-8bit": "bnb-int8"}[method]
         )
     if family(stored) == "dense" or (
-        family(stored) in ("integers", "float8") and _is_weight(signature, known) and not method
+        family(stored) in ("integers", "float8") and is_plain_weight(signature, known) and not method
     ):
         return dtype or "bf16"
     if family(stored) in ("bnb-4bit", "bnb-8bit"):
         return SKIPPED if bnb else UNDECLARED
     return stored
-
-
-def _is_weight(signature: Signature, known: Architecture) -> bool:
-    """Whether the architecture has a floating-point weight of just this shape here."""
-    if known.expected is None:
-        return False
-    for spelling in (f"{signature.template}.weight", f"model.{signature.template}.weight"):
-        for entry in known.expected.entries.get(spelling, ()):
-            leaf = signature.leaf("weight")
-            return leaf is not None and leaf.shape == entry.shape
-    return False
 
 
 def _skipper(
@@ -270,9 +236,9 @@ def _beside_an_adapter(ckpt: Checkpoint) -> Plan:
 
 
 def _without_config(ckpt: Checkpoint) -> Plan:
-    if "adapter_config.json" in ckpt.entries:
-        return Plan((), frozenset({"adapter_config.json"}), unknown="an adapter: its base model decides")
-    if set(ckpt.entries) == {name for name in ckpt.shards if "/" not in name} and len(ckpt.entries) == 1:
+    if adapter.CONFIG in ckpt.entries:
+        return adapter.plan(ckpt)
+    if ckpt.label.endswith(".safetensors"):
         return Plan((), frozenset(ckpt.entries), unknown="a single file: no config.json was looked at")
     if ckpt.metadata_only:
         return Plan((), frozenset(ckpt.entries), unknown="no config.json here")

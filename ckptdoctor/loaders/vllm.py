@@ -16,7 +16,17 @@ from ..model import Location, Outcome, Target
 from . import facts, skips
 from .base import Event, Plan, Reading
 from .completeness import tensor_events
-from .modules import ROUTERS, Architecture, architecture, family, is_mlx, kind
+from .configs import known_model_types, model_type_events
+from .modules import (
+    ROUTERS,
+    Architecture,
+    all_readable,
+    architecture,
+    family,
+    is_mlx,
+    is_plain_weight,
+    kind,
+)
 from .precision import SKIPPED, UNDECLARED, Held, disagreements, hold
 
 Data = Mapping[str, object]
@@ -39,9 +49,10 @@ class Vllm:
         return Plan(
             files,
             frozenset(_CONFIGS | opened | sidecars | set(files)),
-            (*events, *refusals),
+            (*model_type_events(ckpt, _model_types(data, target.version)), *events, *refusals),
             method,
-            unknown=_unmodelled(method, files, ckpt, events + refusals) or _unlisted(ckpt, target.version, data),
+            unknown=_unmodelled(method, files, ckpt, events + refusals)
+            or _unlisted(ckpt, target.version, data),
             needs=needs,
         )
 
@@ -62,6 +73,7 @@ class Vllm:
                 lambda row: outcome_of_missing(row, known, plan.method, target, data),
                 unexpected=_outcome_of_unexpected,
                 bare="fails",
+                readable=all_readable(ckpt, view),
             )
         return Reading(target, plan, held, tuple(events), facts.evidence(data, target))
 
@@ -88,6 +100,12 @@ class Vllm:
             converted = method == BNB and linear and not skips.vllm_bnb(fused_name(module, data), patterns)
             if not converted:
                 packed = family(stored) in ("bnb-4bit", "bnb-8bit") and what != "expert"
+                if (
+                    not method
+                    and family(stored) in ("integers", "float8")
+                    and is_plain_weight(signature, known)
+                ):
+                    return "bf16"  # copied into the parameter, cast and all
                 return (SKIPPED if method == BNB else UNDECLARED) if packed else stored
             if in_flight and family(stored) in ("bnb-4bit", "bnb-8bit"):
                 return UNDECLARED  # the packed bytes are taken for weights that are still to be quantised
@@ -163,14 +181,27 @@ def _missing_keys(method: str, block: Mapping[str, object], version: str, data: 
             if missing:
                 error = f"ValueError: Cannot find any of ['{missing[0]}'] in the model's quantization config."
                 at = (Location("config.json", "/quantization_config"),)
-                return [Event("method-keys-missing", "fails", {"method": method, "keys": missing}, at, error=error)]
+                return [
+                    Event(
+                        "method-keys-missing", "fails", {"method": method, "keys": missing}, at, error=error
+                    )
+                ]
     return []
+
+
+def _model_types(data: Data, version: str) -> frozenset[str]:
+    """Return the names AutoConfig knows in transformers 5 and those of vLLM's own config registry."""
+    own = known_model_types(data, version)
+    return own | known_model_types(ruledata.load().loaders["transformers"], "5") if own else frozenset()
 
 
 def _unlisted(ckpt: Checkpoint, version: str, data: Data) -> str:
     """Say that vLLM's registry does not list the architecture, "" when it does or none is named."""
     names = ckpt.config.get("architectures")
-    listed = next((r["names"] for r in facts.rows(data, "architectures") if ruledata.matches(r["versions"], version)), "")
+    listed = next(
+        (r["names"] for r in facts.rows(data, "architectures") if ruledata.matches(r["versions"], version)),
+        "",
+    )
     if isinstance(names, list) and names and isinstance(names[0], str) and names[0] not in listed.split():
         return f"vLLM's registry does not list {names[0][:60]}"
     return ""
@@ -238,7 +269,12 @@ def outcome_of_missing(row: Missing, known: Architecture, method: str, target: T
     if method or partial:
         return "corrupt"
     silent = facts.does(data, "missing-linear-is-silent", target.version)
-    return "corrupt" if silent and row.kind in ("linear", "bias", "embedding", "head", "expert") else "fails"
+    router = row.template.removesuffix(".weight").rpartition(".")[2] in ROUTERS
+    return (
+        "corrupt"
+        if silent and (router or row.kind in ("linear", "bias", "embedding", "head", "expert"))
+        else "fails"
+    )
 
 
 def _siblings_present(row: Missing, known: Architecture, data: Data) -> bool:
@@ -270,7 +306,7 @@ def _unmodelled(method: str, files: tuple[str, ...], ckpt: Checkpoint, events: l
 def _without_config(ckpt: Checkpoint) -> Plan:
     if "adapter_config.json" in ckpt.entries:
         return Plan((), frozenset({"adapter_config.json"}), unknown="an adapter: its base model decides")
-    if len(ckpt.entries) == 1 and ckpt.shards:
+    if ckpt.label.endswith(".safetensors"):
         return Plan((), frozenset(ckpt.entries), unknown="a single file: no config.json was looked at")
     if ckpt.metadata_only:
         return Plan((), frozenset(ckpt.entries), unknown="no config.json here")

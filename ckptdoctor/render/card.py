@@ -33,7 +33,8 @@ def card_lines(card: Card, prose: Mapping[str, object], page: Page) -> list[Line
         lines += [[*_label(""), Segment("ckptdoctor fix", "strong"), Segment(" does this", "dim")]]
     lines += _outcomes(card, page)
     lines += _prose("says", _texts(prose, "errors"), page)
-    return lines + _prose("see", _texts(prose, "references"), page)
+    links = _texts(prose, "references")  # never wrapped: a link that is cut cannot be followed
+    return lines + [[*_label("" if number else "see"), seg(link)] for number, link in enumerate(links)]
 
 
 def list_lines(cards: Sequence[Card], prose: Mapping[str, Mapping[str, object]], page: Page) -> list[Line]:
@@ -135,7 +136,7 @@ def _outcomes(card: Card, page: Page) -> list[Line]:
 
 def _note(row: Row) -> str:
     parts = ["when " + ", ".join(f"{key} is {value}" for key, value in row.when.items())] if row.when else []
-    parts += list(row.errors)
+    parts += [" or ".join(row.errors)] if row.errors else []
     return "; ".join(parts + (["seen in " + ", ".join(row.observed)] if row.observed else []))
 
 

@@ -15,7 +15,7 @@ _BESIDE = 32
 _WHY = 2
 """Lines of reason per row: the findings below tell the rest."""
 
-_EVIDENCE = {"observed": "seen in a recorded run", "source": "by the loader's source", "assumed": "assumed"}
+_EVIDENCE = {"observed": "known from a recorded run", "source": "known from its source", "assumed": "assumed"}
 
 
 def verdict_lines(verdicts: Sequence[Verdict], page: Page) -> list[Line]:

@@ -98,7 +98,10 @@ def patterns(book: Rules) -> list[dict[str, Any]]:
             for row in rows if isinstance(rows, list) else ():
                 texts += [(text, loader) for text in row.get("errors", ())]
         for text, loader in dict.fromkeys(texts):
-            entries.append({"rule": rule, "text": text, "loader": loader, **compile_text(text)._asdict()})
+            known = len(document.value["references"])
+            entries.append(
+                {"rule": rule, "text": text, "loader": loader, "known": known, **compile_text(text)._asdict()}
+            )
     return entries
 
 

@@ -40,6 +40,8 @@ class QuantState(NamedTuple):
     nested_blocksize: object = None
     nested_dtype: object = None
     has_offset: bool = False
+    zero_offset: bool = False
+    """The nested offset (the mean of positive absmax values) is exactly 0."""
     extra: tuple[str, ...] = ()
     """Keys bitsandbytes does not know."""
     defect: str | None = None

@@ -131,7 +131,6 @@ CATALOGUE: dict[str, Recipe] = {
     "DistilBertModel": {},
     "MPNetModel": {},
     "WhisperForConditionalGeneration": {},
-    "BartForConditionalGeneration": {},
     "DeepseekV32ForCausalLM": _NEXT_TOKEN_LAYERS,
     "Glm4MoeLiteForCausalLM": _NEXT_TOKEN_LAYERS,
     "GlmMoeDsaForCausalLM": _NEXT_TOKEN_LAYERS,

@@ -58,7 +58,7 @@ def compare(
     differing, worst = sorted(sound.keys() ^ found.keys()), 0.0
     for name in sound.keys() & found.keys():
         expected, actual = sound[name], found[name]
-        if expected.numel() != actual.numel():
+        if expected.numel() != actual.numel() or actual.is_meta:
             differing.append(name)
             continue
         difference = (expected.flatten() - actual.flatten()).abs().max().item()
@@ -76,6 +76,10 @@ def scheme_of(module: Any, leaf: str, parameter: torch.Tensor) -> str:
         return f"bnb-{state.quant_type}"
     if kind == "Linear8bitLt" and leaf == "weight" and parameter.dtype == torch.int8:
         return "bnb-int8"
+    if leaf == "weight_packed":
+        return "ct-packed"
+    if leaf == "weight" and parameter.dtype == torch.int8 and hasattr(module, "weight_scale"):
+        return "int8"
     return SCHEMES.get(parameter.dtype, str(parameter.dtype))
 
 
@@ -84,16 +88,16 @@ def held(model: Any) -> dict[str, str]:
     schemes = {}
     for name, module in model.named_modules():
         for leaf, parameter in module.named_parameters(recurse=False):
-            if parameter.ndim > 1:
-                key = name if leaf == "weight" else f"{name}.{leaf}"
+            if parameter.ndim > 1 and not leaf.endswith("_scale"):
+                key = name if leaf in ("weight", "weight_packed") else f"{name}.{leaf}"
                 schemes[key] = scheme_of(module, leaf, parameter)
     return schemes
 
 
-def precision(model: Any) -> dict[str, str]:
-    """The scheme of every matrix template, `mixed(...)` where its layers do not agree."""
+def precision(schemes: dict[str, str]) -> dict[str, str]:
+    """The scheme of every template among modules, `mixed(...)` where its layers do not agree."""
     grouped: dict[str, set[str]] = {}
-    for name, scheme in held(model).items():
+    for name, scheme in schemes.items():
         grouped.setdefault(re.sub(r"\.\d+(?=\.|$)", ".*", name), set()).add(scheme)
     return {
         name: next(iter(found)) if len(found) == 1 else f"mixed({','.join(sorted(found))})"
@@ -109,23 +113,27 @@ def stored(directory: Path) -> dict[str, str]:
     schemes = {}
     for name, tensor in tensors.items():
         module, _, leaf = name.rpartition(".")
-        if leaf == "weight":
+        if leaf == "weight_packed":
+            schemes[module] = "ct-packed"
+        elif leaf == "weight":
             states = [
                 tensors[other] for other in tensors if other.startswith(f"{name}.quant_state.bitsandbytes__")
             ]
             four = f"bnb-{json.loads(states[0].data)['quant_type']}" if states else None
             eight = "bnb-int8" if f"{module}.SCB" in tensors else None
+            if tensor.dtype == "I8" and f"{name}_scale" in tensors:
+                eight = "int8"
             schemes[module] = four or eight or STORED.get(tensor.dtype, tensor.dtype)
     return schemes
 
 
-def otherwise_stored(model: Any, directory: Path, *, asked: bool) -> list[str]:
-    """The modules held at another precision than stored, where no option asked for it; 16 and 32 bits are one."""
+def otherwise_stored(schemes: dict[str, str], directory: Path, *, asked: bool) -> list[str]:
+    """The modules whose scheme, `schemes`, another than the stored one, where no option asked for it; 16 and 32 bits are one."""
     if asked:
         return []
     on_disk = stored(directory)
     wrong = []
-    for name, scheme in held(model).items():
+    for name, scheme in schemes.items():
         kept = on_disk.get(name, scheme)
         same = kept == scheme or {kept, scheme} <= PLAIN or (kept in DEQUANTISED_ON_CPU and scheme in PLAIN)
         if not same:

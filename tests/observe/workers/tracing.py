@@ -44,7 +44,7 @@ class Unwritten:
     def after(self, initialize: Any) -> Any:
         """`initialize`, after which each parameter that no file supplied is NaN.
 
-        transformers flags what it has read: https://github.com/huggingface/transformers/pull/42904
+        transformers sets `_is_hf_initialized` on what it has read, so that its own initialisation leaves it alone.
         """
 
         def wrapper(model: Any) -> None:

@@ -90,8 +90,8 @@ def observe(case: dict[str, Any]) -> dict[str, Any]:
     with log, tracing.Unwritten() as unwritten:
         try:
             model, info = load(case["path"], case["options"])
-            result["precision"] = holding.precision(model)
-            held = values_or_none(model)
+            schemes, held = holding.held(model), values_or_none(model)  # the first forward pass may convert
+            result["precision"] = holding.precision(schemes)
             stage = "forward"
             found = logits(model)
         except Exception as error:
@@ -117,7 +117,7 @@ def observe(case: dict[str, Any]) -> dict[str, Any]:
         notes.append(f"largest difference of a value {worst:.3g}" if worst else "")
         if differing or not difference <= limit:
             result["outcome"] = "corrupt"
-    wrong = holding.otherwise_stored(model, Path(case["path"]), asked="quantization" in case["options"])
+    wrong = holding.otherwise_stored(schemes, Path(case["path"]), asked="quantization" in case["options"])
     notes.append(named("held otherwise than stored", wrong))
     if wrong and result["outcome"] == "ok":
         result["outcome"] = "wrong-precision"
