@@ -98,7 +98,7 @@ def adapter(context: Context, params: Params) -> Iterator[Hit | Skip]:
     whole = any(not name.rpartition("/")[2].startswith("adapter") for name in context.ckpt.shards)
     if _CONFIG in here and "adapter_config.json" in here and whole:
         weights = any(name.startswith("adapter_model.") for name in here)
-        if weights is params["weights"]:
+        if weights is params["weights"] and (weights or not context.ckpt.metadata_only):
             yield Hit({"weights": weights}, (Location("adapter_config.json"),))
 
 
@@ -120,18 +120,15 @@ def stray_text_config(context: Context, params: Params) -> Iterator[Hit | Skip]:
         yield Hit({"model_type": str(config["model_type"])}, (Location(_CONFIG, "/text_config"),))
 
 
-_IDS = ("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id")
-
-
 def token_ids(context: Context, params: Params) -> Iterator[Hit | Skip]:
-    """Yield token ids of ``file`` that the vocabulary of config.json does not have."""
+    """Yield the token ids called ``ids`` in ``file`` that the vocabulary of config.json does not have."""
     file = str(params["file"])
     nested = context.ckpt.config.get("text_config")
     sizes = [block.get("vocab_size") for block in (context.ckpt.config, nested) if isinstance(block, dict)]
     rows = [size for size in sizes if type(size) is int]
     if not rows:
         return
-    for key in _IDS:
+    for key in str(params["ids"]).split():
         value = context.ckpt.object(file).get(key)
         ids = value if isinstance(value, list) else [value]
         beyond = tuple(number for number in ids if type(number) is int and number >= max(rows))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ..model import Hit, Location, Skip
+from ..model import Hit, Location, Outcome, Skip, Target
 from .base import Context, Params
 
 
@@ -15,3 +15,18 @@ def declared_bnb(context: Context, params: Params) -> Iterator[Hit | Skip]:
         return
     if any(signature.stored.scheme.startswith("bnb-") for signature in context.view.signatures):
         yield Hit({}, (Location("config.json", "/quantization_config"),))
+
+
+def tensor_parallel(context: Context, params: Params) -> Iterator[Hit | Skip]:
+    """Yield once if config.json says bitsandbytes and a target splits the model over several devices."""
+    for hit in declared_bnb(context, params):
+        if isinstance(hit, Hit):
+            told: dict[str, Outcome] = {
+                target.label: "fails" if _devices(target) > 1 else "ok" for target in context.targets
+            }
+            yield hit._replace(outcome=told)
+
+
+def _devices(target: Target) -> int:
+    number = target.options.get("tp", 1)
+    return number if type(number) is int else 1

@@ -22,10 +22,11 @@ def known_model_types(data: Mapping[str, object], version: str) -> frozenset[str
 def model_type_events(ckpt: Checkpoint, names: Collection[str]) -> list[Event]:
     """Return the refusal of a ``model_type`` that is absent or not among ``names``.
 
-    Without one AutoConfig looks for a known name in the path; with remote code the mapping is not asked.
+    Without one AutoConfig looks for a known name in the path; with remote code the mapping is not asked, and a folder
+    with ``_class_name`` is a component for diffusers.
     """
     config = ckpt.config
-    if not config or not names or "auto_map" in config:
+    if not config or not names or "auto_map" in config or "_class_name" in config:
         return []
     found = config.get("model_type")
     if found is None:
@@ -38,3 +39,19 @@ def model_type_events(ckpt: Checkpoint, names: Collection[str]) -> list[Event]:
         error = f"ValueError: The checkpoint you are trying to load has model type `{found[:60]}`"
         return [Event("model-type-unknown", "fails", {"model_type": found[:60]}, at, error=error)]
     return []
+
+
+def unread_keys(ckpt: Checkpoint, version: str, data: Mapping[str, object]) -> list[Event]:
+    """Return keys that this version reads under another name, so that its default takes their place."""
+    events = []
+    for row in facts.rows(data, "renamed_keys"):
+        there, here = row["key"], row["reads"]
+        if ckpt.config.get("model_type") != row["model_type"] or not ruledata.matches(
+            row["versions"], version
+        ):
+            continue
+        if there in ckpt.config and here not in ckpt.config and ckpt.config[there] != row["default"]:
+            at = (Location("config.json", f"/{there}"),)
+            error = "RuntimeError: Error(s) in loading state_dict for Linear: size mismatch"
+            events.append(Event("key-unread", "fails", {"key": there, "reads": here}, at, error=error))
+    return events

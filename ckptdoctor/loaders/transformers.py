@@ -6,7 +6,7 @@ Order as in ``modeling_utils.py`` and ``quantizers/auto.py`` of 5.23.0: one sing
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from ..checkpoint.comparison import Missing
 from ..checkpoint.nouns import Checkpoint, Index, Signature, View
@@ -14,12 +14,13 @@ from ..model import Location, Outcome, Target
 from . import adapter, facts, skips
 from .base import Event, Plan, Reading
 from .completeness import tensor_events
-from .configs import known_model_types, model_type_events
+from .configs import known_model_types, model_type_events, unread_keys
 from .modules import Architecture, all_readable, architecture, family, is_convertible, is_mlx, is_plain_weight
 from .precision import SKIPPED, UNDECLARED, Held, disagreements, hold
 
 _CONFIG_FILES = frozenset({"config.json", "generation_config.json"})
 _NO_METHOD = "ValueError: The model's quantization config from the arguments has no `quant_method` attribute"
+_META = "NotImplementedError: Cannot copy out of meta tensor; no data!"
 _NULL = "AttributeError: 'NoneType' object has no attribute 'to_dict'"
 _PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json")
 
@@ -49,6 +50,7 @@ class Transformers:
                 Event("no-weights", "fails", error="OSError: Error no file named model.safetensors")
             )
         method, refusals = quantizer(ckpt, target.version, data)
+        events += unread_keys(ckpt, target.version, data)
         events += model_type_events(ckpt, known_model_types(data, target.version))
         return Plan(files, frozenset(opened), (*events, *refusals), method, unknown=_unmodelled(method))
 
@@ -71,11 +73,12 @@ class Transformers:
                 lambda signature: plan.method.startswith("bnb-") and is_convertible(signature, known),
             )
             events += disagreements(view, held, data, target)
+            events += _declared_otherwise(ckpt, view, plan.method, target, data)
             bare: Outcome = "ok" if facts.does(data, "adds-base-prefix", target.version) else "fails"
             events += tensor_events(
                 view,
                 known,
-                lambda row: _outcome_of_missing(row, known, plan.method, target, data),
+                lambda row: _outcome_of_missing(row, known, plan.method, len(plan.files) > 1, target, data),
                 unexpected=lambda template: "ok",
                 bare=bare,
                 readable=all_readable(ckpt, view),
@@ -185,7 +188,7 @@ def _default_skips(known: Architecture) -> Iterable[str]:
 
 
 def _outcome_of_missing(
-    row: Missing, known: Architecture, method: str, target: Target, data: Mapping[str, object]
+    row: Missing, known: Architecture, method: str, sharded: bool, target: Target, data: Mapping[str, object]
 ) -> Outcome:
     """Every missing tensor is initialised anew and only reported.
 
@@ -193,9 +196,36 @@ def _outcome_of_missing(
     """
     if method and row.kind == "linear":
         return "fails"
+    if row.kind == "norm" and sharded and facts.does(data, "sharded-norms-stay-meta", target.version):
+        return "fails-late"
     if row.kind == "expert" and facts.does(data, "experts-are-fused", target.version):
         return "fails" if _some_experts(row, known) else "corrupt"
     return "corrupt"
+
+
+def _declared_otherwise(
+    ckpt: Checkpoint, view: View, method: str, target: Target, data: Mapping[str, object]
+) -> Iterator[Event]:
+    """Yield where the block names another 4-bit type than the tensors hold, or nesting they lack (4.x asks for both)."""
+    if method != "bnb-4bit" or not facts.does(data, "bnb-keys-from-config", target.version):
+        return
+    block = ckpt.config.get("quantization_config")
+    declared = block if isinstance(block, dict) else {}
+    kind = declared.get("bnb_4bit_quant_type", "fp4")
+    packed = [s for s in view.signatures if family(s.stored.scheme) == "bnb-4bit"]
+    stored = {s.stored.scheme.removeprefix("bnb-") for s in packed}
+    nested = any(s.leaf("weight.nested_absmax") for s in packed)
+    at = (Location("config.json", "/quantization_config"),)
+    if stored and kind not in stored:
+        facts_ = {
+            "key": "bnb_4bit_quant_type",
+            "declared": str(kind)[:20],
+            "stored": ", ".join(sorted(stored)),
+        }
+        yield Event("bnb-declared-otherwise", "fails", facts_, at, error=_META)
+    elif stored and declared.get("bnb_4bit_use_double_quant") is True and not nested:
+        facts_ = {"key": "bnb_4bit_use_double_quant", "declared": "true", "stored": "not nested"}
+        yield Event("bnb-declared-otherwise", "fails", facts_, at, error=_META)
 
 
 def _some_experts(row: Missing, known: Architecture) -> bool:

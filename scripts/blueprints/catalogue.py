@@ -120,7 +120,13 @@ CATALOGUE: dict[str, Recipe] = {
     "PaliGemmaForConditionalGeneration": {},
     "Mistral3ForConditionalGeneration": {},
     "LlavaForConditionalGeneration": {},
-    "Llama4ForConditionalGeneration": {},
+    # Its vision tower takes any width, but real widths are divisible by the heads.
+    "Llama4ForConditionalGeneration": {
+        "choices": {
+            "vision_config.hidden_size": [96, 144, 192, 240, 288, 336],
+            "vision_config.num_attention_heads": [2, 3, 4, 6, 8, 12],
+        }
+    },
     "FuyuForCausalLM": {},
     "Qwen3_5ForConditionalGeneration": {},
     "Qwen3_5MoeForConditionalGeneration": {},

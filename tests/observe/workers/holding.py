@@ -21,6 +21,8 @@ SCHEMES = {
 SCHEMES |= {torch.float8_e4m3fn: "fp8", torch.float8_e5m2: "fp8-e5m2", torch.float64: "f64"}
 STORED = {"BF16": "bf16", "F16": "f16", "F32": "f32", "F64": "f64", "U8": "u8", "I8": "i8", "F8_E4M3": "fp8"}
 PLAIN = {"bf16", "f16", "f32", "f64"}
+# Companions that are compared as part of the weight, or that a loader may ignore without harm.
+BOOKKEEPING = (".SCB", ".weight_format", ".weight_shape")
 # On a machine without an accelerator transformers dequantises these on purpose, and says so.
 DEQUANTISED_ON_CPU = {"fp8", "fp8-e5m2"}
 
@@ -28,11 +30,7 @@ DEQUANTISED_ON_CPU = {"fp8", "fp8-e5m2"}
 def values(model: Any) -> dict[str, torch.Tensor]:
     """Every parameter and persistent buffer as float32, quantised weights as the numbers they stand for."""
     state = {n: t for n, t in model.state_dict().items() if isinstance(t, torch.Tensor)}
-    found = {
-        n: t.float()
-        for n, t in state.items()
-        if ".weight." not in n and not n.endswith((".SCB", ".weight_format"))
-    }
+    found = {n: t.float() for n, t in state.items() if ".weight." not in n and not n.endswith(BOOKKEEPING)}
     for name, module in model.named_modules():
         if type(module).__name__ == "Linear4bit" and getattr(module.weight, "quant_state", None) is not None:
             found[f"{name}.weight"] = four_bit(module.weight)
@@ -128,7 +126,10 @@ def stored(directory: Path) -> dict[str, str]:
 
 
 def otherwise_stored(schemes: dict[str, str], directory: Path, *, asked: bool) -> list[str]:
-    """The modules whose scheme, `schemes`, another than the stored one, where no option asked for it; 16 and 32 bits are one."""
+    """The modules that `schemes` has at another scheme than the stored one, unless an option asked for it.
+
+    16 and 32 bits count as one scheme: `dtype="auto"` converts between them by design.
+    """
     if asked:
         return []
     on_disk = stored(directory)
