@@ -17,6 +17,8 @@ _ASSUMED = "it changes what assumed targets are told, and an example always name
 ALLOWED: dict[str, str] = {
     "quant/method-unknown with.foreign dropped": _ASSUMED,
     "quant/method-unknown with.foreign changed (True)": _ASSUMED,
+    "config/model-type-unknown with.foreign dropped": _ASSUMED,
+    "config/model-type-unknown with.foreign changed (True)": _ASSUMED,
     "quant/mlx with.foreign dropped": _ASSUMED,
     "quant/mlx with.foreign changed (True)": _ASSUMED,
 }

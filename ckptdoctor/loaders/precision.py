@@ -44,11 +44,12 @@ def disagreements(
     """
     for number, split in held.items():
         signature = view.signatures[number]
-        stored = family(signature.stored.scheme)
         for scheme, modules in split.items():
-            read = family(scheme)
+            read, stored = family(scheme), family(signature.stored.scheme)
             if not stored or not read or stored == read or read == asked:
                 continue
+            if read == UNDECLARED and stored not in _MODELLED:
+                stored = "quantized"
             outcome, error = disagreement(data, stored, read, target.version)
             if outcome == "unknown" and stored not in _MODELLED:
                 continue
@@ -56,7 +57,9 @@ def disagreements(
             yield Event(
                 "disagreement",
                 outcome,
-                {"stored": stored, "read": read},
+                {"stored": stored, "read": read, "scheme": signature.stored.scheme}
+                if stored == "quantized"
+                else {"stored": stored, "read": read},
                 tuple(_places(view, modules, leaf)),
                 signature.template,
                 len(modules),

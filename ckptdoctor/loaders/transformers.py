@@ -158,7 +158,7 @@ def read_as(
         return dtype or "bf16"
     if family(stored) in ("bnb-4bit", "bnb-8bit"):
         return SKIPPED if bnb else UNDECLARED
-    return stored
+    return UNDECLARED if signature.stored.quantized and not method else stored
 
 
 def _skipper(

@@ -99,6 +99,12 @@ class Vllm:
             linear = what == "linear" or module.rpartition(".")[2] in ROUTERS
             converted = method == BNB and linear and not skips.vllm_bnb(fused_name(module, data), patterns)
             if not converted:
+                if (
+                    signature.stored.quantized
+                    and not method
+                    and stored not in ("bnb-nf4", "bnb-fp4", "bnb-int8")
+                ):
+                    return UNDECLARED
                 packed = family(stored) in ("bnb-4bit", "bnb-8bit") and what != "expert"
                 if (
                     not method

@@ -34,6 +34,11 @@ class Triple(NamedTuple):
     verdict: Verdict
 
     @property
+    def abstained(self) -> bool:
+        """Whether we gave no verdict, and said why."""
+        return self.verdict.outcome == "unknown"
+
+    @property
     def agrees(self) -> bool:
         """Whether the words are the same."""
         return self.observed == self.verdict.outcome
@@ -76,21 +81,33 @@ def main() -> int:
     passed = bool(found)
     for target in sorted({triple.target for triple in found}):
         mine = [triple for triple in found if triple.target == target]
-        agreed = sum(triple.agrees for triple in mine)
-        print(f"\n{target}: {agreed} of {len(mine)} agree ({agreed / len(mine):.1%})")
+        judged = [triple for triple in mine if not triple.abstained]
+        agreed = sum(triple.agrees for triple in judged)
+        share = agreed / max(1, len(judged))
+        print(
+            f"\n{target}: {agreed} of {len(judged)} agree ({share:.1%}), {len(mine) - len(judged)} abstained from"
+        )
         table = Counter((triple.observed, triple.verdict.outcome) for triple in mine)
         print("  observed \\ said " + " ".join(f"{word:>15}" for word in OUTCOMES))
         for observed in OUTCOMES:
             row = [table[observed, said] for said in OUTCOMES]
             if any(row):
                 print(f"  {observed:<15} " + " ".join(f"{number or '·':>15}" for number in row))
-        passed = passed and agreed / len(mine) >= BAR
+        passed = passed and share >= BAR
     print()
     for triple in found:
         if not triple.agrees:
             missed = triple.verdict.outcome == "ok" and triple.observed in SILENT
             alarm = triple.observed == "ok" and triple.verdict.outcome != "unknown"
-            mark = "MISSED SILENT" if missed else "FALSE ALARM" if alarm else "differs"
+            mark = (
+                "MISSED SILENT"
+                if missed
+                else "FALSE ALARM"
+                if alarm
+                else "abstained"
+                if triple.abstained
+                else "differs"
+            )
             print(
                 f"{mark}: {triple.case} [{triple.target}] observed {triple.observed}, said {triple.verdict.outcome}"
                 f" because {', '.join(triple.verdict.because) or triple.verdict.reason or 'nothing was found'}"
