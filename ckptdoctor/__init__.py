@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ._version import __version__
+from .errors import CheckpointError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
     from .model import Report
 
-__all__ = ["__version__", "check"]
+__all__ = ["CheckpointError", "__version__", "check"]
 
 
 def check(
@@ -25,7 +26,10 @@ def check(
 
     ``checkpoint`` is a directory or one ``.safetensors`` file, spelled as the loader will be given it. ``targets`` are
     texts as ``--for`` takes them (``"vllm==0.32.0,vllm-bnb-plugin==0.0.3"``); none means what is installed here, else
-    the newest known versions. With ``metadata_only`` absent weights are not findings. Sizes in the report are bytes.
+    the newest known versions. With ``metadata_only`` absent weights are not findings. Sizes in the report are bytes,
+    shapes counts of elements. Settings files and baselines are the command line's and are not looked at.
+
+    ``check("./model", targets=["vllm"]).raise_for("vllm")`` is a preflight: it raises CheckpointError, or returns.
 
     Raises:
         ckptdoctor.targets.TargetError: a target that cannot be understood.

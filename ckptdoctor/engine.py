@@ -151,6 +151,16 @@ def _run(card: ruledata.Card, context: Context, crashes: list[Crash]) -> Iterato
 
 
 _CHECKS: dict[str, Check] = {}
+_PLUGINS: set[str] = set()
+
+
+def register(module: str) -> None:
+    """Let cards name the checks of ``module`` (``acme_checks.spelling``). Raises ImportError when there is none.
+
+    Nothing is registered unless a settings file names it: what is merely installed is never imported.
+    """
+    import_module(module)
+    _PLUGINS.add(module)
 
 
 def _check(name: str) -> Check:
@@ -158,7 +168,8 @@ def _check(name: str) -> Check:
     found = _CHECKS.get(name)
     if found is None:
         module, _, function = name.rpartition(".")
-        found = _CHECKS[name] = getattr(import_module(f"ckptdoctor.checks.{module}"), function)
+        place = module if module in _PLUGINS else f"ckptdoctor.checks.{module}"
+        found = _CHECKS[name] = getattr(import_module(place), function)
     return found
 
 

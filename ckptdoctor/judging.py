@@ -103,11 +103,13 @@ class Judge:
     def _severity(self, case: _Case, outcomes: Sequence[LoaderOutcome]) -> Severity | None:
         if case.card.kind == "reading":
             return _BY_OUTCOME.get(worst([o.outcome for o in outcomes]))
-        if case.unread and case.card.severity == "error":
+        if case.unread and case.card.severity == "error" and case.card.kind != "policy":
             return "warning"  # nobody in scope opens the file it lies in
         return case.card.severity
 
     def _outcome(self, card: ruledata.Card, hit: Hit, reading: Reading) -> LoaderOutcome | None:
+        if card.kind == "policy":
+            return None  # what a house asks for is no loader's business
         target = reading.target
         places = [location.file for location in hit.at if location.file]
         if places and not any(file in reading.plan.files_read for file in places):

@@ -214,6 +214,14 @@ class Finding(NamedTuple):
     subject: str = ""
 
 
+class Suppressed(NamedTuple):
+    """A finding that somebody knows and accepts: it is told, and decides neither exit code nor gate."""
+
+    finding: Finding
+    reason: str
+    """Why, in the words of the settings file; ``in the baseline`` for what a baseline holds."""
+
+
 class Verdict(NamedTuple):
     """What one loader at one version makes of the checkpoint."""
 
@@ -254,3 +262,22 @@ class Report(NamedTuple):
     rules_run: int = 0
     nothing: str = ""
     """Why there was nothing to check, else empty."""
+    suppressed: tuple[Suppressed, ...] = ()
+    """Findings that settings or a baseline accept. Verdicts still tell what the loaders do about them."""
+
+    def raise_for(self, loader: str) -> None:
+        """Raise CheckpointError if ``loader`` (``"vllm"``, or a target's whole label) would not serve this checkpoint.
+
+        It raises for the outcomes fails, fails-late, corrupt and wrong-precision, and where there is nothing to
+        check; ``unknown`` passes, since abstaining is no reason to keep a server down. Raises ValueError when no
+        verdict of the report is about ``loader``.
+        """
+        from .errors import CheckpointError
+
+        verdicts = [v for v in self.verdicts if loader in (v.target.loader, v.target.label)]
+        if not verdicts:
+            known = ", ".join(verdict.target.label for verdict in self.verdicts) or "none"
+            raise ValueError(f"no verdict about {loader!r}; this report has: {known}")
+        worst_first = sorted(verdicts, key=lambda verdict: _RANK[verdict.outcome])
+        if self.nothing or _RANK[worst_first[0].outcome] < _RANK["unknown"]:
+            raise CheckpointError(self, worst_first[0])

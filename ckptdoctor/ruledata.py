@@ -68,7 +68,8 @@ class Card(NamedTuple):
 
     id: str
     kind: str
-    """``defect`` (severity is the card's) or ``reading`` (severity is the worst outcome's)."""
+    """``defect`` (severity is the card's), ``reading`` (severity is the worst outcome's) or ``policy`` (a rule of the
+    user's house: severity is the card's, loaders do not come into it)."""
     severity: Severity
     """For a ``reading`` card always ``note``: the engine derives the real one."""
     status: str
@@ -91,6 +92,8 @@ class Rulebook(NamedTuple):
     cards: tuple[Card, ...]
     loaders: Mapping[str, Mapping[str, Any]]
     schemes: Mapping[str, Mapping[str, Any]]
+    prose: Mapping[str, Mapping[str, Any]] = {}
+    """Prose of cards that come from elsewhere (see ``cold``)."""
 
 
 _VERSION = re.compile(
@@ -168,8 +171,16 @@ def cold(rule: str) -> Mapping[str, Any]:
 
     Raises KeyError when there is no such rule.
     """
+    if _override is not None and rule in _override.prose:
+        return _override.prose[rule]
     entry: Mapping[str, Any] = _read("cold.json")[rule]
     return entry
+
+
+def card_schema() -> Mapping[str, Any]:
+    """Return the JSON Schema that a rule card must meet."""
+    schema: Mapping[str, Any] = _read("card.schema.json")
+    return schema
 
 
 def patterns() -> list[dict[str, Any]]:

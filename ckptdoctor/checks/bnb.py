@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterator, Mapping
 from math import prod
 from typing import NamedTuple
@@ -10,14 +9,12 @@ from typing import NamedTuple
 from ..checkpoint.names import join
 from ..checkpoint.nouns import Declared, Leaf, QuantState, Signature, View
 from ..model import Fact, Hit, Location, Skip
-from .base import Context, Need, Params, needs
+from .base import Context, Params
 from .shapes import expected_shape
 
 _ROLES = ("weight", "absmax", "quant_map", "quant_state")
 _NESTED = ("nested_absmax", "nested_quant_map")
 _BLOB = "quant_state.bitsandbytes__"
-_KEYS = ("quant_type", "blocksize", "dtype", "shape")
-_NESTED_KEYS = ("nested_offset", "nested_blocksize", "nested_dtype")
 _BYTES = {"U8": 1, "I8": 1, "F16": 2, "BF16": 2, "F32": 4, "F64": 8}
 _FLOATS = frozenset({"F16", "BF16", "F32", "F64"})
 
@@ -71,10 +68,10 @@ def companions(context: Context, params: Params) -> Iterator[Hit | Skip]:
         for roles in _missing(module):
             if roles[0] not in wanted:
                 continue
-            leaf = _leaf(roles[0], module.blob)
+            leaf = leaf_name(roles[0], module.blob)
             if not _elsewhere(context, module.signature, leaf):
                 scheme = f"bnb-{module.blob}" if module.blob else "bnb-4bit"
-                yield _hit(context, module, {"scheme": scheme, "role": ", ".join(roles)}, leaf)
+                yield hit_of(context, module, {"scheme": scheme, "role": ", ".join(roles)}, leaf)
 
 
 def _missing(module: Packed) -> Iterator[tuple[str, ...]]:
@@ -93,7 +90,8 @@ def _is_nested(module: Packed) -> bool:
     return stated or any(role in module.parts for role in _NESTED)
 
 
-def _leaf(role: str, blob: str) -> str:
+def leaf_name(role: str, blob: str) -> str:
+    """Return the leaf that holds ``role``; ``blob`` is the type in the state's name."""
     if role == "weight":
         return role
     return f"weight.{_BLOB}{blob or 'nf4'}" if role == "quant_state" else f"weight.{role}"
@@ -128,7 +126,7 @@ def scales(context: Context, params: Params) -> Iterator[Hit | Skip]:
         if absmax is None or (absmax.dtype in _FLOATS) is not nested:
             continue
         if "nested_absmax" in module.parts if nested else absmax.dtype == "U8" and not _is_nested(module):
-            yield _hit(context, module, {"dtype": absmax.dtype}, "weight.absmax")
+            yield hit_of(context, module, {"dtype": absmax.dtype}, "weight.absmax")
 
 
 def lengths(context: Context, params: Params) -> Iterator[Hit | Skip]:
@@ -147,7 +145,7 @@ def lengths(context: Context, params: Params) -> Iterator[Hit | Skip]:
                 "got": prod(leaf.shape),
                 "formula": formula,
             }
-            yield _hit(context, module, facts, f"weight.{role}")
+            yield hit_of(context, module, facts, f"weight.{role}")
 
 
 def _expected_lengths(module: Packed) -> Mapping[str, tuple[int, str]]:
@@ -203,7 +201,7 @@ def sizes(context: Context, params: Params) -> Iterator[Hit | Skip]:
         if case == params["case"]:
             held = _weight_bytes(module)
             facts: dict[str, Fact] = {"expected": (elements + 1) // 2, "got": held, "shape": state.shape}
-            yield _hit(context, module, facts | {"dtype": weight.dtype}, "weight")
+            yield hit_of(context, module, facts | {"dtype": weight.dtype}, "weight")
 
 
 def shape(context: Context, params: Params) -> Iterator[Hit | Skip]:
@@ -215,76 +213,7 @@ def shape(context: Context, params: Params) -> Iterator[Hit | Skip]:
             continue
         swapped = stated == expected[::-1]
         facts: dict[str, Fact] = {"got": stated, "expected": expected, "swapped": swapped}
-        yield _hit(context, module, facts, _leaf("quant_state", module.blob))
-
-
-def state_text(context: Context, params: Params) -> Iterator[Hit | Skip]:
-    """Yield states that are not the JSON object bitsandbytes wrote."""
-    for module in packed(context.view):
-        defect = module.signature.state.defect if module.signature.state else None
-        if defect == "unreadable":
-            yield _unread(context)
-        elif defect is not None:
-            yield _hit(context, module, {"why": defect}, _leaf("quant_state", module.blob))
-
-
-def _unread(context: Context) -> Skip:
-    reason = "a quant_state could not be read"
-    return Skip("", "abstained", reason) if context.ckpt.metadata_only else Skip("", "blind", reason)
-
-
-def state_keys(context: Context, params: Params) -> Iterator[Hit | Skip]:
-    """Yield keys that bitsandbytes needs and the state lacks, or (``unknown: true``) keys it refuses."""
-    for module in packed(context.view):
-        state = module.state
-        if state is None:
-            continue
-        at = _leaf("quant_state", module.blob)
-        if params["unknown"]:
-            if state.extra:
-                yield _hit(context, module, {"keys": state.extra}, at)
-            continue
-        nested = _NESTED_KEYS if "nested_absmax" in module.parts else ()
-        lacking = [key for key in _KEYS + nested if not _has(state, key)]
-        if lacking:
-            yield _hit(context, module, {"key": lacking[0], "keys": tuple(lacking)}, at)
-
-
-def _has(state: QuantState, key: str) -> bool:
-    return state.has_offset if key == "nested_offset" else getattr(state, key) is not None
-
-
-def _code_books(context: Context, params: Params) -> Iterator[Need]:
-    for module in packed(context.view):
-        if module.state and module.state.quant_type != module.blob and "quant_map" in module.parts:
-            yield Need(join(module.signature.modules[0], "weight.quant_map"), 64)
-
-
-@needs(_code_books)
-def quant_type(context: Context, params: Params) -> Iterator[Hit | Skip]:
-    """Yield states whose type is not that of their name; the code book (``quant_map``) says which of the two lies.
-
-    ``liar: state`` asks for types that contradict the code book, ``liar: name`` for names that do.
-    """
-    for module in packed(context.view):
-        stated = module.state.quant_type if module.state else None
-        if not isinstance(stated, str) or stated == module.blob or not module.known:
-            continue
-        book = _book(context.micro.get(join(module.signature.modules[0], "weight.quant_map"), b""))
-        liar = "name" if book == stated else "state"
-        if book in (stated, module.blob) and liar == params["liar"]:
-            facts: dict[str, Fact] = {"stated": stated[:40], "named": module.blob, "codes": book}
-            yield _hit(context, module, facts, _leaf("quant_state", module.blob))
-
-
-def _book(data: bytes) -> str:
-    """Return whose code book these 16 floats are: NF4 runs from -1 to 1, FP4 starts at 0."""
-    if len(data) != 64:
-        return ""
-    values = struct.unpack("<16f", data)
-    if values[0] == -1.0 and values[15] == 1.0:
-        return "nf4"
-    return "fp4" if values[0] == 0.0 and values[3] == 1.0 else ""
+        yield hit_of(context, module, facts, leaf_name("quant_state", module.blob))
 
 
 def storage(context: Context, params: Params) -> Iterator[Hit | Skip]:
@@ -295,7 +224,7 @@ def storage(context: Context, params: Params) -> Iterator[Hit | Skip]:
     for module in packed(context.view):
         weight = module.parts.get("weight")
         if weight is not None and weight.dtype in _FLOATS and _weight_agrees(module):
-            yield _hit(context, module, {"dtype": weight.dtype}, "weight")
+            yield hit_of(context, module, {"dtype": weight.dtype}, "weight")
 
 
 def storage_declared(context: Context, params: Params) -> Iterator[Hit | Skip]:
@@ -313,15 +242,7 @@ def _asks_4bit(declared: Declared) -> bool:
     return declared.block.get("load_in_4bit") is True
 
 
-def _hit(context: Context, module: Packed, facts: Mapping[str, Fact], leaf: str) -> Hit:
+def hit_of(context: Context, module: Packed, facts: Mapping[str, Fact], leaf: str) -> Hit:
+    """Return the hit for one signature, placed at its ``leaf``."""
     signature = module.signature
     return Hit(dict(facts), context.view.locate(signature, leaf), signature.template, signature.count)
-
-
-def zero_offset(context: Context, params: Params) -> Iterator[Hit | Skip]:
-    """Yield nested states whose offset, the mean of absolute maxima, is exactly zero."""
-    for found in packed(context.view):
-        state = found.state
-        if state is not None and state.zero_offset and "nested_absmax" in found.parts:
-            at = context.view.locate(found.signature, f"weight.{_BLOB}{found.blob}")
-            yield Hit({}, at, found.signature.template, found.signature.count)

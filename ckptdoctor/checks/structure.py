@@ -8,7 +8,8 @@ from ..checkpoint.nouns import Checkpoint, Signature
 from ..loaders.modules import architecture
 from ..model import Fact, Hit, Location, Outcome, Skip, worst
 from . import loader
-from .base import Context, Params
+from .base import Context, Params, needs
+from .tie import samples
 
 _STACKS = frozenset({"layers", "h", "blocks", "block", "layer"})
 _TOLD = frozenset({"foreign-names", "missing-tensor", "unexpected-tensor"})
@@ -145,17 +146,21 @@ def _layers(ckpt: Checkpoint) -> int | None:
     return None
 
 
+@needs(samples)
 def tied_head(context: Context, params: Params) -> Iterator[Hit | Skip]:
-    """Yield once if config.json ties the head to the embedding and the head is stored beside it."""
+    """Yield once if config.json ties the head to the embedding and an equal head (as far as read) is stored."""
     if context.ckpt.config.get("tie_word_embeddings") is not True:
         return
     named = {signature.template: signature for signature in context.view.signatures}
     head = named.get("lm_head")
     embedding = next((s for name, s in named.items() if name.endswith("embed_tokens")), None)
     a, b = (s.leaf("weight") if s else None for s in (head, embedding))
-    if head is None or a is None or b is None:
+    if head is None or embedding is None or a is None or b is None:
         return
     same = a.shape == b.shape
+    read = {context.micro.get(f"{name}.weight") for name in (head.template, embedding.template)}
+    if same and len(read) > 1 and None not in read:
+        return  # they differ: that is told by `tie.overwritten`
     if same is params["same"]:
         facts: dict[str, Fact] = {"head": a.shape, "embedding": b.shape} if not same else {}
         yield Hit(facts, context.view.locate(head, "weight"))

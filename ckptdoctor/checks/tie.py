@@ -20,12 +20,13 @@ def _stored_groups(context: Context) -> Iterator[list[str]]:
             yield stored
 
 
-def _samples(context: Context, params: Params) -> Iterator[Need]:
+def samples(context: Context, params: Params) -> Iterator[Need]:
+    """Ask for the first bytes of every tied tensor that is not the only one of its group."""
     for group in _stored_groups(context):
         yield from (Need(name, _SAMPLE) for name in group)
 
 
-@needs(_samples)
+@needs(samples)
 def overwritten(context: Context, params: Params) -> Iterator[Hit | Skip]:
     """Yield tied tensors that are both stored and differ in their first bytes."""
     for group in _stored_groups(context):

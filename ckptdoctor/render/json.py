@@ -35,6 +35,7 @@ def as_dict(report: Report) -> dict[str, object]:
         "nothing": report.nothing or None,
         "findings": [_finding(finding) for finding in report.findings],
         "verdicts": [_verdict(verdict) for verdict in report.verdicts],
+        "suppressed": [_finding(item.finding) | {"reason": item.reason} for item in report.suppressed],
         "skips": [skip._asdict() for skip in report.skips],
         "crashes": [crash._asdict() for crash in report.crashes],
     }

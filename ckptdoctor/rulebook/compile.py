@@ -20,7 +20,9 @@ STALE_S = 7 * 24 * 3600
 
 def compile_rules(rules: str | Path) -> dict[str, str]:
     """Return the compiled files (name → JSON text) of a rules folder. Raises RulebookError."""
-    return render(read(Path(rules)))
+    # The schema travels with the rules: cards of the user's own are validated by it, where there is no rules folder.
+    schema = (Path(rules) / "card.schema.json").read_text(encoding="utf-8")
+    return {**render(read(Path(rules))), "card.schema.json": json.dumps(json.loads(schema))}
 
 
 def render(book: Rules) -> dict[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +27,7 @@ def check(rules: Path, book: Rules) -> None:
         if documents:
             _schema(schema, documents)
     for rule, document in book.cards.items():
-        _card(rule, document, book)
+        card(rule, document, book.loaders)
     for documents in (book.loaders, book.schemes, book.architectures):
         for document in documents.values():
             _specs(document, document.value, ())
@@ -39,6 +39,11 @@ def _schema(schema: Path, documents: Mapping[str, Document]) -> None:
         validator = Draft202012Validator(json.loads(schema.read_text(encoding="utf-8")))
     except OSError as error:
         raise RulebookError(schema.name, None, f"cannot be read: {error.strerror}") from error
+    conform(validator, documents)
+
+
+def conform(validator: Draft202012Validator, documents: Mapping[str, Document]) -> None:
+    """Validate every document. Raises RulebookError for the first that is wrong."""
     for document in documents.values():
         problems = list(validator.iter_errors(document.value))
         if problems:
@@ -70,21 +75,24 @@ def _blame(document: Document, problem: ValidationError) -> RulebookError:
     return document.error(path, f"{where}: {message}" if where else message)
 
 
-def _card(rule: str, document: Document, book: Rules) -> None:
+def card(rule: str, document: Document, loaders: Collection[str]) -> None:
+    """Check what a schema cannot say of a card; ``loaders`` are those whose outcomes it may state."""
     card = document.value
     if card.get("id", rule) != rule:
         raise document.error(("id",), f"id: the path makes it {rule!r}, got {card['id']!r}")
-    if (card["kind"] == "defect") != ("severity" in card):
+    if (card["kind"] != "reading") != ("severity" in card):
         raise document.error(
-            ("kind",), "severity: a defect states one, a reading never does (outcomes decide)"
+            ("kind",), "severity: a defect or policy states one, a reading never does (outcomes decide)"
         )
+    if card["kind"] == "policy" and "outcomes" in card:
+        raise document.error(("outcomes",), "outcomes: a policy has none, it is about your house, not a loader")
     if "{" in PLACEHOLDER.sub("", card["message"]):
         raise document.error(
             ("message",), "message: a brace that is no {placeholder} of lower-case letters and _"
         )
     for loader, rows in card.get("outcomes", {}).items():
-        if loader != "any" and book.loaders and loader not in book.loaders:
-            known = ", ".join(book.loaders)
+        if loader != "any" and loaders and loader not in loaders:
+            known = ", ".join(loaders)
             raise document.error(
                 ("outcomes", loader), f"outcomes: no loader {loader!r}; expected any, {known}"
             )

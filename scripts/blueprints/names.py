@@ -45,7 +45,7 @@ def _dropped_prefixes(seen: Observation, renamed: dict[str, str]) -> dict[str, s
     for place, dropped in dropped_prefixes(seen.model):
         here = respelled(place, renamed)
         base = seen.model.base_model_prefix
-        whole = place if not base or f"{place}.".startswith(f"{base}.") else f"{base}.{place}"
+        whole = place if not (base and place) or f"{place}.".startswith(f"{base}.") else f"{base}.{place}"
         for spelling in dict.fromkeys((place, here, whole)):
             there = f"{spelling}.{dropped}".lstrip(".")
             if not any(name.startswith(f"{there}.") for name in (*seen.native, *seen.released)):

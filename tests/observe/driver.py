@@ -18,7 +18,7 @@ from tests.observe.paths import SOUND
 
 MARK = "@@"
 START_TIMEOUT = 600.0  # importing vLLM on two cores takes a minute
-ELSEWHERE = re.compile(r"(/[\w.@+-]+)+/site-packages/")
+ELSEWHERE = re.compile(r"(/[\w.@+-]+)+/(site-packages|lib/python3\.\d+)/")
 ADDRESS = re.compile(r"\b0x[0-9a-f]{6,}\b")
 
 

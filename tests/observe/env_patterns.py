@@ -15,6 +15,8 @@ PATTERNS = (
     r"_C::\w+\(\) expected at most 0 argument\(s\)",
     # The fused experts of a bitsandbytes model are a Triton kernel, and there is no Triton for CPUs.
     r"fused_experts is not implemented as lack of triton",
+    # The CPU attention kernels exist for some head sizes only.
+    r"Unsupported CPU attention configuration",
     # Block-scaled fp8 on a CPU asks for Intel AMX.
     r"requires AMX tile support",
     r"Failed to find a kernel that can implement the \w+ linear layer",

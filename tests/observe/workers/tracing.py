@@ -110,10 +110,11 @@ def all_nan(tensor: torch.Tensor) -> bool:
 
 
 class Log(logging.Handler):
-    """Keeps the warnings of transformers and PEFT while open."""
+    """Keeps the warnings of transformers while open, the folder `above` the checkpoint cut from its path."""
 
-    def __init__(self) -> None:
+    def __init__(self, above: str) -> None:
         super().__init__(logging.WARNING)
+        self.above = above
         self.lines: list[str] = []
 
     def __enter__(self) -> Log:
@@ -129,7 +130,7 @@ class Log(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Keep one message, its colours removed."""
-        text = COLOUR.sub("", record.getMessage())
+        text = COLOUR.sub("", record.getMessage()).replace(f"{self.above}/", "")
         self.lines.append("\n".join(PADDING.sub(r"\1", line).rstrip() for line in text.splitlines()))
 
     def reports(self) -> list[str]:

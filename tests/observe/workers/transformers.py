@@ -85,7 +85,7 @@ def observe(case: dict[str, Any]) -> dict[str, Any]:
     """Load one case, run it, compare it."""
     torch.manual_seed(0)
     sound = twin(case["sound"], case["options"]) if case["sound"] else None
-    stage, log = "load", tracing.Log()
+    stage, log = "load", tracing.Log(str(Path(case["path"]).parent))
     result: dict[str, Any] = {"outcome": "ok", "precision": {}, "max_abs_diff": None, "exception": None}
     with log, tracing.Unwritten() as unwritten:
         try:
