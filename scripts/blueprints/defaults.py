@@ -30,7 +30,7 @@ def key_rules(config_class: type[Any], keys: Sequence[str], observations: Sequen
 def aliases(config_class: type[Any], key: str) -> list[str]:
     """Other names of a dotted key that the configuration class accepts."""
     *sections, leaf = key.split(".")
-    place = config_class
+    place: Any = config_class
     for section in sections:
         place = getattr(place, "sub_configs", {}).get(section)
         if place is None or not hasattr(place, "attribute_map"):
@@ -85,7 +85,7 @@ def _repeating(values: list[list[Any]], envs: list[Env]) -> Any:
     stacks = [k for k in envs[0] if all(env.get(k) == len(v) for env, v in zip(envs, values, strict=True))]
     periods: list[int | str] = [*range(1, 9), *(k for k in envs[0] if "interval" in k or "pattern" in k)]
     for every in periods:
-        steps = [env.get(every) if isinstance(every, str) else every for env in envs]
+        steps: list[Any] = [env.get(every) if isinstance(every, str) else every for env in envs]
         if not stacks or not all(type(step) is int and step > 0 for step in steps):
             continue
         pairs = list(zip(values, steps, strict=True))

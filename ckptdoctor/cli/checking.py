@@ -1,0 +1,158 @@
+"""From paths and options to reports and an exit code: what ``check`` and ``hook`` share."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import NamedTuple
+
+import click
+
+from ..model import BytesRead, Crash, Report, Target
+from ..render import render
+from ..render.safe import clean
+from . import accepted, inputs
+from .accepted import Settings
+from .exits import DEBUG, NO_VERDICT, OK, worst_code
+from .output import page_for, write
+from .progress import Progress
+
+
+class Options(NamedTuple):
+    """What the command line says."""
+
+    targets: tuple[str, ...] = ()
+    form: str = "text"
+    output: str | None = None
+    select: tuple[str, ...] = ()
+    ignore: tuple[str, ...] = ()
+    fail_on: str | None = None
+    metadata_only: bool = False
+    verbose: bool = False
+    config: str | None = None
+    baseline: str | None = None
+    write_baseline: str | None = None
+
+
+def run(paths: Sequence[str], options: Options) -> int:
+    """Check what ``paths`` name, write the report, and return the exit code."""
+    begun = time.perf_counter()
+    for file in (options.output, options.write_baseline):
+        if file is not None and not Path(file).parent.is_dir():
+            raise click.UsageError(f"{clean(file)}: there is no such directory.")
+    places = _Places(paths)
+    settings = accepted.settings(options.config, places.found)
+    with _rulebook(settings):
+        reports = _Run(settings, options).reports(places)
+    sections = [settings.at(report.target) for report in reports]
+    reports = accepted.applied(reports, sections, settings, options.baseline, partly=bool(options.select))
+    _write(reports, options, places.below, time.perf_counter() - begun)
+    limits = [options.fail_on or section.fail_on or "error" for section in sections]
+    code = worst_code(reports, limits)
+    if options.write_baseline is not None:
+        accepted.write_baseline(reports, options.write_baseline)
+        return NO_VERDICT if code == NO_VERDICT else OK
+    return code
+
+
+def _write(reports: Sequence[Report], options: Options, below: str, seconds: float) -> None:
+    stream = None if options.output is not None else sys.stdout
+    page = page_for(stream, verbose=options.verbose, seconds=seconds)
+    page = page._replace(below=below, base=str(Path.cwd()))
+    try:
+        write(render(options.form, reports, page), options.output, color=page.color)
+        summary = os.environ.get("GITHUB_STEP_SUMMARY")
+        if options.form == "github" and summary:
+            with Path(summary).open("a", encoding="utf-8") as file:
+                file.write(render("markdown", reports, page))
+    except OSError as error:
+        raise click.UsageError(f"{error.filename or options.output}: {error.strerror or error}") from error
+
+
+def _rulebook(settings: Settings) -> AbstractContextManager[None]:
+    """Return the context in which the settings' own rules are in force."""
+    return accepted.own_rules(settings) if settings.rules or settings.plugins else nullcontext()
+
+
+class _Places:
+    """The checkpoints that paths stand for."""
+
+    def __init__(self, paths: Sequence[str]) -> None:
+        from ..sources.discover import checkpoints_below
+
+        self.found: list[str] = []
+        self.failed: dict[str, str] = {}
+        self.below = ""
+        """The directory they lie below when one path stood for several."""
+        for path in paths:
+            try:
+                places = checkpoints_below(path) if Path(path).is_dir() else [Path(path)]
+            except OSError as error:
+                self.failed[path] = f"cannot be read: {error.strerror or error}"
+                places = []
+            # A name rule looks at the path as it was typed, which Path would tidy up.
+            found = [path] if places == [Path(path)] else [str(place) for place in places]
+            if not found:
+                self.failed.setdefault(path, "no safetensors file, shard index or config here or below")
+            elif len(found) > 1 and len(paths) == 1:
+                self.below = path
+            self.found += found or [path]
+
+
+class _Run:
+    """One run's way from a path to its report."""
+
+    def __init__(self, settings: Settings, options: Options) -> None:
+        self._settings = settings
+        self._options = options
+        self._select = inputs.rules(options.select, "--select")
+        self._ignore = inputs.rules(options.ignore, "--ignore")
+        self._targets: dict[tuple[str, ...], tuple[Target, ...]] = {}
+        for name in settings.named:
+            inputs.rules([name], settings.file)
+
+    def reports(self, places: _Places) -> list[Report]:
+        """Return one report per place; one that cannot be read has a report that says so."""
+        for path in places.found:  # a target nobody knows is found out before anything is read
+            self._for(path)
+        return [
+            _unchecked(path, places.failed[path]) if path in places.failed else self._look(path)
+            for path in places.found
+        ]
+
+    def _for(self, path: str) -> tuple[Target, ...]:
+        texts = self._options.targets or self._settings.at(path).targets
+        if texts not in self._targets:
+            self._targets[texts] = inputs.targets(texts)
+        return self._targets[texts]
+
+    def _look(self, path: str) -> Report:
+        from ..engine import check_source
+        from ..ruledata import RulebookError
+        from ..sources import open_source
+
+        try:
+            with Progress(Path(path).name) as progress:
+                return check_source(
+                    open_source(path),
+                    self._for(path),
+                    metadata_only=self._options.metadata_only,
+                    progress=progress,
+                    select=self._select or self._settings.at(path).select,
+                    ignore=self._ignore,
+                )
+        except OSError as error:
+            return _unchecked(path, f"cannot be read: {error.strerror or error}")
+        except Exception as error:  # ours to answer for, and no reason to keep quiet about the other checkpoints
+            if isinstance(error, RulebookError) or DEBUG in os.environ:
+                raise
+            crash = Crash("engine", f"{type(error).__name__}: {error}")
+            return _unchecked(path, "")._replace(crashes=(crash,))
+
+
+def _unchecked(path: str, why: str) -> Report:
+    return Report(path, (), (), (), (), (), BytesRead(), nothing=why)
