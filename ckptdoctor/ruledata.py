@@ -13,7 +13,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, lru_cache
 from hashlib import sha256
 from typing import Any, NamedTuple, TypeAlias
 
@@ -106,6 +106,7 @@ _VERSION = re.compile(
 )
 
 
+@lru_cache(maxsize=4096)
 def parse_version(text: str) -> tuple[int, ...]:
     """Return ``text`` as comparable numbers: ``0.8.5`` → (0, 8, 5), a pre-release sorts just below its release.
 

@@ -93,7 +93,9 @@ def read(file: Path, shown: str = "") -> Settings:
         tool = table.get("tool")
         table = tool.get("ckptdoctor", {}) if isinstance(tool, dict) else {}
     root = Path(os.path.abspath(file)).parent  # noqa: PTH100  # patterns follow the path as it is spelled
-    common = {key: table.pop(key) for key in ("rules", "plugins", "baseline", "path") if key in table}
+    common: dict[str, Any] = {
+        key: table.pop(key) for key in ("rules", "plugins", "baseline", "path") if key in table
+    }
     paths = reader.table(common, "path")
     baseline = reader.text(common, "baseline")
     return Settings(
@@ -147,7 +149,9 @@ def _toml(reader: _Reader) -> dict[str, Any]:
     try:
         toml = import_module(name)
     except ModuleNotFoundError:
-        raise reader.error("", "Python 3.10 cannot read TOML: pip install tomli, or use Python 3.11") from None
+        raise reader.error(
+            "", "Python 3.10 cannot read TOML: pip install tomli, or use Python 3.11"
+        ) from None
     try:
         table: dict[str, Any] = toml.loads(reader.source)
     except ValueError as error:  # its message ends in "(at line 3, column 7)"

@@ -76,7 +76,7 @@ def name_pattern(context: Context, params: Params) -> Iterator[Hit | Skip]:
 
 
 def max_file_size(context: Context, params: Params) -> Iterator[Hit | Skip]:
-    """Yield once if files that match ``files`` are larger than ``max``: bytes, or text such as ``5 GB`` or ``4 GiB``."""
+    """Yield once if files that match ``files`` are larger than ``max`` (bytes, or text such as ``5 GB``, ``4 GiB``)."""
     limit, patterns = size(params["max"]), _texts(params["files"])
     found = [
         name

@@ -8,7 +8,6 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 
 import click
@@ -49,10 +48,14 @@ def own_rules(settings: Settings) -> Iterator[None]:
 
 
 def _plugin(name: str, file: str) -> None:
+    from importlib.util import find_spec
+
     from ..engine import register
 
     if not re.fullmatch(r"[a-z_][a-z0-9_]*", name) or find_spec(f"ckptdoctor.checks.{name}"):
-        raise click.UsageError(f"{file}: plug-in {clean(name)}: expected the name of a module that is not ours")
+        raise click.UsageError(
+            f"{file}: plug-in {clean(name)}: expected the name of a module that is not ours"
+        )
     try:
         register(name)
     except Exception as error:  # whatever its code does, the user must learn which plug-in it was
@@ -87,7 +90,9 @@ def applied(
         kept, gone = known.apply(report, entries, file)
         result.append(kept)
         for entry in () if partly else gone:
-            _note(f"{report.target}: no longer found, drop it from the baseline: {entry.rule}: {entry.message}")
+            _note(
+                f"{report.target}: no longer found, drop it from the baseline: {entry.rule}: {entry.message}"
+            )
     return result
 
 

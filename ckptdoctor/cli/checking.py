@@ -15,8 +15,8 @@ import click
 from ..model import BytesRead, Crash, Report, Target
 from ..render import render
 from ..render.safe import clean
+from ..settings import Settings
 from . import accepted, inputs
-from .accepted import Settings
 from .exits import DEBUG, NO_VERDICT, OK, worst_code
 from .output import page_for, write
 from .progress import Progress
@@ -65,12 +65,20 @@ def _write(reports: Sequence[Report], options: Options, below: str, seconds: flo
     page = page._replace(below=below, base=str(Path.cwd()))
     try:
         write(render(options.form, reports, page), options.output, color=page.color)
-        summary = os.environ.get("GITHUB_STEP_SUMMARY")
-        if options.form == "github" and summary:
-            with Path(summary).open("a", encoding="utf-8") as file:
-                file.write(render("markdown", reports, page))
     except OSError as error:
-        raise click.UsageError(f"{error.filename or options.output}: {error.strerror or error}") from error
+        raise click.UsageError(f"--output {options.output}: {error.strerror or error}") from error
+    path = os.environ.get("GITHUB_STEP_SUMMARY")
+    if options.form == "github" and path:
+        _summary(render("markdown", reports, page), path)
+
+
+def _summary(text: str, path: str) -> None:
+    """Append ``text`` to the summary page of a GitHub job."""
+    try:
+        with Path(path).open("a", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        raise click.UsageError(f"GITHUB_STEP_SUMMARY={path}: {error.strerror or error}") from error
 
 
 def _rulebook(settings: Settings) -> AbstractContextManager[None]:
@@ -147,7 +155,9 @@ class _Run:
                 )
         except OSError as error:
             return _unchecked(path, f"cannot be read: {error.strerror or error}")
-        except Exception as error:  # ours to answer for, and no reason to keep quiet about the other checkpoints
+        except (
+            Exception
+        ) as error:  # ours to answer for, and no reason to keep quiet about the other checkpoints
             if isinstance(error, RulebookError) or DEBUG in os.environ:
                 raise
             crash = Crash("engine", f"{type(error).__name__}: {error}")

@@ -20,6 +20,12 @@ def exit_code(reports: Sequence[Report], fail_on: str) -> int:
     return NO_VERDICT if not reports or any(_blank(report) for report in reports) else OK
 
 
+def worst_code(reports: Sequence[Report], fail_on: Sequence[str]) -> int:
+    """Return the code for ``reports``, each with a ``fail_on`` of its own."""
+    codes = [exit_code([report], limit) for report, limit in zip(reports, fail_on, strict=True)]
+    return next((code for code in (FINDINGS, NO_VERDICT) if code in codes), OK if codes else NO_VERDICT)
+
+
 def _blank(report: Report) -> bool:
     """A rule crashed, bytes could not be had, or there was nothing to check: silence would be a lie."""
     return bool(report.nothing or report.crashes) or any(skip.kind == "blind" for skip in report.skips)

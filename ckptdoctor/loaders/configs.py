@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from functools import cache
 
 from .. import ruledata
 from ..checkpoint.nouns import Checkpoint
@@ -15,8 +16,13 @@ def known_model_types(data: Mapping[str, object], version: str) -> frozenset[str
     """Return the ``model_type`` names that ``version`` knows, empty where that was not read."""
     for row in facts.rows(data, "model_types"):
         if ruledata.matches(row["versions"], version):
-            return frozenset(row["names"].split())
+            return _words(row["names"])
     return frozenset()
+
+
+@cache
+def _words(names: str) -> frozenset[str]:
+    return frozenset(names.split())
 
 
 def model_type_events(ckpt: Checkpoint, names: Collection[str]) -> list[Event]:

@@ -8,7 +8,13 @@ from typing import NamedTuple, cast
 
 from ..model import Report
 
-FORMATS: dict[str, str] = {"text": "text", "json": "json"}
+FORMATS: dict[str, str] = {
+    "text": "text",
+    "json": "json",
+    "sarif": "sarif",
+    "github": "github",
+    "markdown": "markdown",
+}
 """Format → the module of this package that offers ``render(reports, page) -> str`` for it."""
 
 
@@ -30,6 +36,8 @@ class Page(NamedTuple):
     """Rule id → prose of its card (``summary``, ``why``, ``how_to_fix``, …), empty when unknown."""
     below: str = ""
     """The directory that several checkpoints were found under, else empty."""
+    base: str = ""
+    """The directory that relative paths start from, for formats that name files to other tools."""
 
 
 def render(name: str, reports: Sequence[Report], page: Page) -> str:

@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from ..model import OUTCOMES, SEVERITIES, Crash, Finding, LoaderOutcome, Location, Report, Skip, worst
+from ..model import (
+    OUTCOMES,
+    SEVERITIES,
+    Crash,
+    Finding,
+    LoaderOutcome,
+    Location,
+    Report,
+    Skip,
+    Suppressed,
+    worst,
+)
 from . import Page
 from .layout import OUTCOME_STYLE, SEVERITY_STYLE, Line, Segment, amount, flow, hang, line_width, seg
 from .safe import clean, elide, width
@@ -138,6 +149,20 @@ def _repair(finding: Finding, page: Page, again: bool) -> list[Line]:
     if fix is not None and fix.edits and fix.safety != "manual":
         flag = "" if fix.safety == "safe" else " --unsafe"
         lines.append([*_label(""), Segment(f"ckptdoctor fix{flag}", "strong"), Segment(" does this", "dim")])
+    return lines
+
+
+def suppressed_lines(known: Sequence[Suppressed], page: Page) -> list[Line]:
+    """Return what somebody accepts: how many, or with --verbose which and why."""
+    if not known:
+        return []
+    if not page.verbose:
+        tail = Segment("  by settings or baseline; --verbose shows them", "dim")
+        return [[], [Segment("  · "), Segment(f"{amount(len(known), 'finding')} accepted"), tail]]
+    lines: list[Line] = [[]]
+    for item in known:
+        label = [Segment("  · accepted", "dim"), Segment("  "), seg(item.finding.rule, "rule"), Segment("  ")]
+        lines += hang(label, f"{item.finding.message} ({item.reason})", page, indent=4)
     return lines
 
 

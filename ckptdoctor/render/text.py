@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ..model import SEVERITIES, Report
 from . import Page
-from .findings import crash_lines, finding_lines, skip_lines
+from .findings import crash_lines, finding_lines, skip_lines, suppressed_lines
 from .layout import SEVERITY_STYLE, Line, Segment, amount, flow, fold, hang, paint, seg, size
 from .overview import overview_lines, troubled
 from .safe import clean, elide
@@ -49,7 +49,7 @@ def _checkpoint(report: Report, page: Page) -> list[Line]:
         ]
     if report.verdicts:
         result += [[], *verdict_lines(report.verdicts, page)]
-    result += finding_lines(report, page)
+    result += finding_lines(report, page) + suppressed_lines(report.suppressed, page)
     return result + skip_lines(report.skips, page) + crash_lines(report.crashes, page)
 
 

@@ -20,7 +20,7 @@ _OPTIONAL = ("why", "how_to_fix", "since", "status", "references", "examples")
 
 
 def extended(rulebook: Rulebook, folders: Sequence[Path], plugins: Sequence[str] = ()) -> Rulebook:
-    """Return ``rulebook`` with the cards of ``folders``; the card ``my-cards/no-pickles.yaml`` is ``my-cards/no-pickles``.
+    """Return ``rulebook`` with the cards of ``folders``: ``my-cards/no-pickles.yaml`` is ``my-cards/no-pickles``.
 
     Checks are ours or those of ``plugins``. Raises RulebookError, with file and line, for the first card that is wrong.
     """
@@ -29,7 +29,11 @@ def extended(rulebook: Rulebook, folders: Sequence[Path], plugins: Sequence[str]
     documents: dict[str, Document] = {}
     for folder in folders:
         if folder.name in families or not folder.is_dir():
-            why = "a family of ckptdoctor's own rules; call the folder otherwise" if folder.is_dir() else "no folder"
+            why = (
+                "a family of ckptdoctor's own rules; call the folder otherwise"
+                if folder.is_dir()
+                else "no folder"
+            )
             raise RulebookError(str(folder), None, f"{folder.name!r} is {why}")
         families.add(folder.name)
         found = _read(folder)

@@ -1,0 +1,101 @@
+"""``ckptdoctor hook``: the changed files of a commit, mapped to their checkpoints, each checked once (pre-commit)."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ..sources import pointer
+from . import checking
+from .check import options
+from .exits import FINDINGS, NO_VERDICT, OK
+
+_SKIPPED = frozenset({".git", ".cache", ".ckptdoctor", "__pycache__"})
+_WEIGHTS = (".safetensors", ".bin", ".pth", ".pt", ".gguf")
+_MARKS = (
+    "*.safetensors",
+    "*.safetensors.index.json",
+    "*.bin.index.json",
+    "adapter_config.json",
+    "pytorch_model.bin",
+)
+_MODEL_KEYS = (b'"model_type"', b'"architectures"', b'"quantization_config"')
+
+
+@click.command(short_help="Check the checkpoints that changed files belong to (for pre-commit).")
+@click.argument("files", metavar="[FILE]...", nargs=-1)
+@options
+def hook(files: tuple[str, ...], **given: Any) -> int:
+    """Check the checkpoints that FILEs belong to; files staged for deletion are added by themselves.
+
+    Weights that are Git LFS pointers by .gitattributes are judged from metadata. No checkpoint: exit 0, silently.
+    """
+    found = checkpoints(
+        [*files, *_git("diff", "--cached", "--name-only", "--diff-filter=D", "--relative", "-z")]
+    )
+    chosen = checking.Options(**given)
+    by_lfs = [path for path in found if _kept_by_lfs(path)]
+    here = [path for path in found if path not in by_lfs]
+    codes = [checking.run(here, chosen)] if here else []
+    if by_lfs:
+        code = checking.run(by_lfs, chosen._replace(metadata_only=True))
+        # Pointers hide bytes that some rules need: that is how this repository works, and blocks no commit.
+        codes.append(OK if code == NO_VERDICT else code)
+    return next((code for code in (FINDINGS, NO_VERDICT) if code in codes), OK)
+
+
+def checkpoints(files: Iterable[str]) -> list[str]:
+    """Return the checkpoint of each file, sorted: the nearest directory at or above it that is one."""
+    found = {
+        str(folder)
+        for file in files
+        if not _SKIPPED & set(Path(file).parts) and (folder := _checkpoint_of(Path(file))) is not None
+    }
+    return sorted(found)
+
+
+def _checkpoint_of(file: Path) -> Path | None:
+    return next((folder for folder in file.parents if _is_checkpoint(folder)), None)
+
+
+def _is_checkpoint(folder: Path) -> bool:
+    """Weights, an index or an adapter make one; a config.json (any JavaScript project has one) must be a model's."""
+    if any(next(folder.glob(mark), None) for mark in _MARKS):
+        return True
+    config = folder / "config.json"
+    try:
+        with config.open("rb") as file:
+            start = file.read(1_000_000)
+    except OSError:
+        return False
+    return any(key in start for key in _MODEL_KEYS)
+
+
+def _kept_by_lfs(checkpoint: str) -> bool:
+    """Whether weights lie here as pointers, and Git says that this is how they are kept."""
+    lying = [
+        path
+        for path in Path(checkpoint).rglob("*")
+        if path.suffix in _WEIGHTS
+        and path.is_file()
+        and path.stat().st_size < pointer.MAX_SIZE
+        and pointer.parse(path.read_bytes())
+    ]
+    if not lying:
+        return False
+    # Output of -z: path NUL attribute NUL value NUL.
+    values = _git("check-attr", "-z", "filter", "--", *map(str, lying))[2::3]
+    return len(values) == len(lying) and set(values) == {"lfs"}
+
+
+def _git(*args: str) -> Sequence[str]:
+    """Return the NUL-separated answer of git, nothing where there is no repository or no git."""
+    try:
+        done = subprocess.run(["git", *args], capture_output=True, check=False)
+    except OSError:
+        return []
+    return [part for part in done.stdout.decode("utf-8", "surrogateescape").split("\0") if part]

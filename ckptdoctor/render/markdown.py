@@ -1,0 +1,105 @@
+"""Report → Markdown: job summaries, pull requests, model cards. Names from a checkpoint are never markup."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+from ..model import SEVERITIES, Finding, Location, Report, Verdict, worst
+from . import Page
+from .layout import OUTCOME_GLYPH, amount, size
+from .safe import clean
+
+_SPECIAL = re.compile(r"([\\`*_{}\[\]()#+!|~$<>&@:-])")
+_PLACES = 5
+_SIGN = {"error": "❌", "warning": "⚠️", "note": "ℹ️"}
+
+
+def render(reports: Sequence[Report], page: Page) -> str:
+    """Return a section per checkpoint: verdicts, findings, what could not be judged."""
+    return "\n".join(line for report in reports for line in _report(report, page)) + "\n"
+
+
+def _report(report: Report, page: Page) -> Iterator[str]:
+    yield f"## {code(report.target)}\n"
+    about = [" + ".join(report.schemes), f"{size(report.weights)} of weights" if report.weights else ""]
+    if any(about):
+        yield plain(" · ".join(filter(None, about))) + "\n"
+    if report.nothing:
+        yield f"**Nothing to check**: {plain(report.nothing)}\n"
+    if report.verdicts:
+        yield "| loader | outcome | precision | why |\n| --- | --- | --- | --- |"
+        yield from map(_verdict, report.verdicts)
+        yield ""
+    for finding in report.findings:
+        yield from _finding(finding, page)
+    if not report.findings and not report.nothing and not report.crashes:
+        yield "Nothing found.\n"
+    for item in report.suppressed:
+        yield f"- accepted: {code(item.finding.rule)} {plain(item.finding.message)} ({plain(item.reason)})"
+    for skip in report.skips:
+        if skip.kind == "blind":
+            yield f"- could not look: {code(skip.rule)}: {plain(skip.reason)}"
+    for crash in report.crashes:
+        yield f"- **crash** in {code(crash.rule)}: {plain(crash.error)} (a bug in ckptdoctor)"
+    if report.suppressed or report.crashes or any(skip.kind == "blind" for skip in report.skips):
+        yield ""
+
+
+def _verdict(verdict: Verdict) -> str:
+    outcome = f"{OUTCOME_GLYPH[verdict.outcome]} {verdict.outcome}"
+    held = code(verdict.precision) if verdict.precision else ""
+    return f"| {code(verdict.target.label)} | {outcome} | {held} | {plain(verdict.reason)} |"
+
+
+def _finding(finding: Finding, page: Page) -> Iterator[str]:
+    times = f" ×{finding.count:,}" if finding.count > 1 else ""
+    yield f"### {_SIGN[finding.severity]} {finding.severity}: {code(finding.rule)}{times}\n"
+    yield f"{plain(finding.message)}\n"
+    if finding.outcomes:
+        bad = worst([item.outcome for item in finding.outcomes])
+        who = ", ".join(code(item.target.label) for item in finding.outcomes if item.outcome == bad)
+        yield f"- effect: **{bad}** in {who}"
+    for text in dict.fromkeys(item.error for item in finding.outcomes if item.error):
+        yield f"- says: {code(text)}"
+    places = [place for place in finding.locations if place.file or place.tensor]
+    if places:
+        more = max(finding.count, len(places)) - len(places[:_PLACES])
+        rest = f" … {more:,} more" if more > 0 else ""
+        yield f"- where: {', '.join(map(_place, places[:_PLACES]))}{rest}"
+    remedy = finding.fix.title if finding.fix else page.prose(finding.rule).get("how_to_fix")
+    if remedy:
+        yield f"- fix: {plain(str(remedy))}"
+    yield ""
+
+
+def _place(place: Location) -> str:
+    spot = place.file + (f":{place.line}" if place.line is not None else "")
+    if not place.tensor:
+        return code(spot)
+    return code(place.tensor) + (f" in {code(spot)}" if spot else "")
+
+
+def plain(text: str) -> str:
+    """Return ``text`` so that it reads as it is: no markup, no HTML, no mention, no link, one line."""
+    return (
+        _SPECIAL.sub(r"\\\1", clean(" ".join(text.split())))
+        .replace("\\<", "&lt;")
+        .replace("\\&", "&amp;")
+        .replace("\\@", "&#64;")
+    )
+
+
+def code(text: str) -> str:
+    """Return ``text`` as a code span; in tables too, where a bare bar would end the cell."""
+    text = clean(text).replace("|", "\\|")
+    longest = max(map(len, re.findall("`+", text)), default=0)
+    fence = "`" * (longest + 1)
+    edge = " " if text.startswith("`") or text.endswith("`") or not text.strip() else ""
+    return f"{fence}{edge}{text}{edge}{fence}"
+
+
+def overall(reports: Sequence[Report]) -> str:
+    """Return ``2 errors, 1 note`` over all reports, empty when there is nothing."""
+    counts = {s: sum(f.severity == s for r in reports for f in r.findings) for s in SEVERITIES}
+    return ", ".join(amount(count, severity) for severity, count in counts.items() if count)
