@@ -13,12 +13,12 @@ from . import ruledata
 MAX_TEXT = 64 * 1024
 """Characters looked at, from the end: what was raised last is what the user saw."""
 MAX_LINE = 4000
-MIN_LITERAL = 6
-"""Letters a text must share with a pattern, unless the exception class agrees too."""
-MIN_SHARE = 0.6
-"""Part of the query's information (rare words count more) that a text must share to be close."""
-
-MIN_WORDS = 3
+WHOLE = 12
+"""A text with fewer letters than this must be the whole message: ``metadata`` is a word of many others."""
+MIN_TYPED = 6
+"""Letters someone must type for a part of a text to be looked for."""
+MIN_SHARE, MIN_WORDS, MIN_LETTERS = 0.6, 3, 19
+"""What a query must share with a text to be close: part of its information (rare words count more), words, letters."""
 
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
 _RAISED = re.compile(r"([A-Z]\w*(?:Error|Exception|Warning)):\s*['\"]*\Z")
@@ -113,10 +113,17 @@ def _matching(query: str, patterns: Sequence[Pattern]) -> Iterator[_Found]:
         for match in re.finditer(pattern["regex"], query, re.IGNORECASE):
             raised = _RAISED.search(query[max(0, match.start() - 200) : match.start()])
             same = bool(raised and pattern["exception"] and raised[1] == pattern["exception"])
-            if not match[0].strip() or (pattern["literal"] < MIN_LITERAL and not same):
+            if pattern["literal"] < WHOLE and not _whole(query, match.start(), match.end()):
                 continue
             letters = pattern["literal"] + (len(pattern["exception"]) if same else 0)
             yield _Found((letters, -len(match[0]), match.end()), pattern, match[0])
+
+
+def _whole(query: str, start: int, end: int) -> bool:
+    """Whether query[start:end] is all of a message: a line, or what follows the class of an exception."""
+    before = query[query.rfind("\n", 0, start) + 1 : start]
+    after = query[end : (query + "\n").index("\n", end)]
+    return not after.strip(" '\"`.,)") and (not before.strip(" '\"`") or bool(_RAISED.search(before)))
 
 
 def _anchors(text: str) -> list[str]:
@@ -128,7 +135,7 @@ def _anchors(text: str) -> list[str]:
 def _containing(query: str, patterns: Sequence[Pattern]) -> Iterator[_Found]:
     """Texts of which the query is a part (someone typed ``HeaderTooLarge``)."""
     wanted = _plain(query.strip().splitlines()[-1] if query.strip() else "")
-    if sum(map(str.isalnum, wanted)) < MIN_LITERAL or _CLASS.fullmatch(wanted):
+    if sum(map(str.isalnum, wanted)) < MIN_TYPED or _CLASS.fullmatch(wanted):
         return
     for pattern in patterns:
         if wanted in _plain(pattern["text"]):
@@ -151,8 +158,13 @@ def _close(query: str, patterns: Sequence[Pattern]) -> list[_Found]:
         for pattern, own in known:
             shared = words & own
             value = sum(weight[word] for word in shared)
-            if len(shared) >= MIN_WORDS and value >= MIN_SHARE * sum(weight.values()):
-                found.append(_Found((value, sum(map(len, shared))), pattern, line.strip(), exact=False))
+            letters = sum(map(len, shared))
+            if (
+                len(shared) >= MIN_WORDS
+                and letters >= MIN_LETTERS
+                and value >= MIN_SHARE * sum(weight.values())
+            ):
+                found.append(_Found((letters, value), pattern, line.strip(), exact=False))
         if found:
             return found
     return []

@@ -185,7 +185,7 @@ def card_schema() -> Mapping[str, Any]:
 
 
 def patterns() -> list[dict[str, Any]]:
-    """Return the error texts of all cards as ``{rule, text, loader, known, exception, regex, literal}`` (see explain)."""
+    """Return all cards' error texts as ``{rule, text, loader, known, exception, regex, literal}``, for explain."""
     entries: list[dict[str, Any]] = _read("patterns.json")
     return entries
 

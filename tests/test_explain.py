@@ -13,7 +13,7 @@ from ckptdoctor.rulebook.patterns import PLACEHOLDER, compile_text
 
 TEXTS = {
     "bnb/plain-loader": "KeyError: '{module}.weight.absmax'",
-    "bnb/any-key": "KeyError: '{tensor}'",
+    "bnb/key": "KeyError: 'blocksize'",
     "shape/mismatch": "size mismatch for {tensor}: copying a param with shape {shape} from checkpoint",
     "shape/assert": "AssertionError: assert param_data.shape == loaded_weight.shape",
     "header/too-large": "SafetensorError: Error while deserializing header: HeaderTooLarge",
@@ -46,7 +46,8 @@ SEARCHES = {
     "layers.24.mlp.down_proj.weight.absmax": "bnb/plain-loader",
     "  layers.3.weight.absmax  \n\n": "bnb/plain-loader",
     TRACEBACK: "bnb/plain-loader",
-    "KeyError: 'model.norm.weight'": "bnb/any-key",
+    "KeyError: 'blocksize'": "bnb/key",
+    "  blocksize": "bnb/key",
     "RuntimeError: Error(s) in loading state_dict for Llama:\n\tsize mismatch for model.layers.0.q: copying a param "
     "with shape torch.Size([1, 2]) from\ncheckpoint, the shape in current model is [3]": "shape/mismatch",
     "assert param_data.shape == loaded_weight.shape": "shape/assert",
@@ -64,7 +65,17 @@ def test_best_match(query: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "query", ["", "   ", "KeyError", "hello world, nothing here", "KeyError: ", "{", "\x00" * 50]
+    "query",
+    [
+        "",
+        "   ",
+        "KeyError",
+        "hello world, nothing here",
+        "KeyError: ",
+        "{",
+        "\x00" * 50,
+        "the blocksize is wrong",
+    ],
 )
 def test_no_match(query: str) -> None:
     assert search(query, PATTERNS) == []

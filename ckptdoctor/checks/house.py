@@ -22,11 +22,13 @@ _SIZE = re.compile(r"(\d+(?:\.\d+)?) ?((?:[kMGT]|[KMGT]i)?B|)\Z")
 
 
 def allowed_schemes(context: Context, params: Params) -> Iterator[Hit | Skip]:
-    """Yield modules whose matrices are stored in a scheme that no pattern of ``allow`` matches.
+    """Yield every scheme that no pattern of ``allow`` matches, with the modules whose matrices are stored so.
 
     Vectors (norms, biases) may be as they are: mixed precision keeps them in 32 bits on purpose.
     """
     allow = _texts(params["allow"])
+    places: dict[str, list[Location]] = {}
+    counts: Counter[str] = Counter()
     for signature in context.view.signatures:
         scheme = signature.stored.scheme
         if not _is_matrix(signature):
@@ -34,8 +36,11 @@ def allowed_schemes(context: Context, params: Params) -> Iterator[Hit | Skip]:
         if not scheme:
             yield Skip("", "abstained", "how some weights are stored cannot be told from their names")
         elif not _matches(scheme, allow):
-            facts: dict[str, Fact] = {"scheme": scheme, "allowed": ", ".join(allow)}
-            yield Hit(facts, context.view.locate(signature), signature.template, signature.count)
+            places.setdefault(scheme, []).extend(context.view.locate(signature))
+            counts[scheme] += signature.count
+    for scheme, found in places.items():
+        facts: dict[str, Fact] = {"scheme": scheme, "allowed": ", ".join(allow)}
+        yield Hit(facts, tuple(found[:MAX_LOCATIONS]), count=counts[scheme])
 
 
 def file_required(context: Context, params: Params) -> Iterator[Hit | Skip]:

@@ -47,7 +47,11 @@ def run(paths: Sequence[str], options: Options) -> int:
     places = _Places(paths)
     settings = accepted.settings(options.config, places.found)
     with _rulebook(settings):
-        reports = _Run(settings, options).reports(places)
+        return _checked(places, settings, options, begun)
+
+
+def _checked(places: _Places, settings: Settings, options: Options, begun: float) -> int:
+    reports = _Run(settings, options).reports(places)
     sections = [settings.at(report.target) for report in reports]
     reports = accepted.applied(reports, sections, settings, options.baseline, partly=bool(options.select))
     _write(reports, options, places.below, time.perf_counter() - begun)

@@ -30,7 +30,7 @@ class Architecture(NamedTuple):
 
 
 def all_readable(ckpt: Checkpoint, view: View) -> bool:
-    """Whether the names in every file of ``view`` are known: by its header, or from an index in a metadata-only clone."""
+    """Whether the names in every file of ``view`` are known: by header, or by index in a metadata-only clone."""
     if ckpt.metadata_only:
         return bool(view.signatures)
     shards = [ckpt.shards.get(name) for name in view.files]

@@ -206,7 +206,7 @@ def _outcome_of_missing(
 def _declared_otherwise(
     ckpt: Checkpoint, view: View, method: str, target: Target, data: Mapping[str, object]
 ) -> Iterator[Event]:
-    """Yield where the block names another 4-bit type than the tensors hold, or nesting they lack (4.x asks for both)."""
+    """Yield where the block names another 4-bit type than the tensors have, or nesting they lack (4.x asks)."""
     if method != "bnb-4bit" or not facts.does(data, "bnb-keys-from-config", target.version):
         return
     block = ckpt.config.get("quantization_config")

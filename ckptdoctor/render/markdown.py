@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from ..model import SEVERITIES, Finding, Location, Report, Verdict, worst
+from ..model import Finding, Location, Report, Verdict, worst
 from . import Page
-from .layout import OUTCOME_GLYPH, amount, size
+from .layout import OUTCOME_GLYPH, size
 from .safe import clean
 
-_SPECIAL = re.compile(r"([\\`*_{}\[\]()#+!|~$<>&@:-])")
+_SPECIAL = re.compile(r"[\\`*_{}\[\]#!|~$<>&@]")
+_ENTITY = {"<": "&lt;", ">": "&gt;", "&": "&amp;", "@": "&#64;"}
+_LIST = re.compile(r"^(\d*)([-+.)])")
 _PLACES = 5
 _SIGN = {"error": "❌", "warning": "⚠️", "note": "ℹ️"}
 
@@ -82,12 +84,9 @@ def _place(place: Location) -> str:
 
 def plain(text: str) -> str:
     """Return ``text`` so that it reads as it is: no markup, no HTML, no mention, no link, one line."""
-    return (
-        _SPECIAL.sub(r"\\\1", clean(" ".join(text.split())))
-        .replace("\\<", "&lt;")
-        .replace("\\&", "&amp;")
-        .replace("\\@", "&#64;")
-    )
+    text = _SPECIAL.sub(lambda found: _ENTITY.get(found[0], f"\\{found[0]}"), clean(" ".join(text.split())))
+    text = text.replace("://", ":\\/\\/").replace("www.", "www\\.")
+    return _LIST.sub(r"\1\\\2", text)
 
 
 def code(text: str) -> str:
@@ -97,9 +96,3 @@ def code(text: str) -> str:
     fence = "`" * (longest + 1)
     edge = " " if text.startswith("`") or text.endswith("`") or not text.strip() else ""
     return f"{fence}{edge}{text}{edge}{fence}"
-
-
-def overall(reports: Sequence[Report]) -> str:
-    """Return ``2 errors, 1 note`` over all reports, empty when there is nothing."""
-    counts = {s: sum(f.severity == s for r in reports for f in r.findings) for s in SEVERITIES}
-    return ", ".join(amount(count, severity) for severity, count in counts.items() if count)

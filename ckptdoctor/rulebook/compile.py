@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from .files import Rules, read
-from .patterns import compile_text
+from .patterns import TELLING, compile_text
 from .versions import compile_spec, spec_keys
 
 PROSE = ("summary", "why", "how_to_fix", "since", "references", "errors", "formerly", "failures")
@@ -92,7 +92,7 @@ def fixable(value: dict[str, Any]) -> bool:
 
 
 def patterns(book: Rules) -> list[dict[str, Any]]:
-    """Return every error text of every card with its regular expression."""
+    """Return every error text of every card with its regular expression, those left out that fit too much."""
     entries = []
     for rule, document in book.cards.items():
         texts = [(text, None) for text in document.value.get("errors", ())]
@@ -100,10 +100,11 @@ def patterns(book: Rules) -> list[dict[str, Any]]:
             for row in rows if isinstance(rows, list) else ():
                 texts += [(text, loader) for text in row.get("errors", ())]
         for text, loader in dict.fromkeys(texts):
-            known = len(document.value["references"])
-            entries.append(
-                {"rule": rule, "text": text, "loader": loader, "known": known, **compile_text(text)._asdict()}
-            )
+            pattern = compile_text(text)
+            if pattern.literal >= TELLING:
+                known = len(document.value["references"])
+                about = {"rule": rule, "text": text, "loader": loader, "known": known}
+                entries.append({**about, **pattern._asdict()})
     return entries
 
 

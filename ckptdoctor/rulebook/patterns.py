@@ -21,9 +21,13 @@ SHAPES = {
 """What a placeholder of that name matches; any other name (a fact) matches like ``any``. All are bounded, so that
 a long line costs no quadratic time."""
 
-_EXCEPTION = re.compile(r"(?:[A-Za-z_]\w*\.)*([A-Z]\w*(?:Error|Exception|Warning)): *")
+_EXCEPTION = re.compile(r"(?:[A-Za-z_]\w*\.)*([A-Z]\w*(?:Error|Exception|Warning))(?:: *|\Z)")
 _QUOTES = "'\"`‘’“”"
 _BETWEEN = re.compile(rf"(\s+|[{_QUOTES}]+|(?<![\w.])\d{{3,}}(?![\w.]))")
+
+
+TELLING = 4
+"""Letters of its own that a text needs to lead anywhere: ``KeyError: '{key}'`` and ``AssertionError`` fit too much."""
 
 
 class Pattern(NamedTuple):

@@ -85,7 +85,9 @@ def card(rule: str, document: Document, loaders: Collection[str]) -> None:
             ("kind",), "severity: a defect or policy states one, a reading never does (outcomes decide)"
         )
     if card["kind"] == "policy" and "outcomes" in card:
-        raise document.error(("outcomes",), "outcomes: a policy has none, it is about your house, not a loader")
+        raise document.error(
+            ("outcomes",), "outcomes: a policy has none, it is about your house, not a loader"
+        )
     if "{" in PLACEHOLDER.sub("", card["message"]):
         raise document.error(
             ("message",), "message: a brace that is no {placeholder} of lower-case letters and _"
