@@ -5,15 +5,14 @@ The public API is what is defined here, and the types in :mod:`ckptdoctor.model`
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from ._version import __version__
-from .errors import CheckpointError
 
+TYPE_CHECKING = False  # `typing` costs more than `--version` does; type checkers know the name
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from os import PathLike
 
+    from .errors import CheckpointError
     from .model import Report
 
 __all__ = ["CheckpointError", "__version__", "check"]
@@ -43,3 +42,12 @@ def check(
 
     wanted = [parse_target(text) for text in targets] or default_targets()
     return check_source(open_source(fspath(checkpoint)), wanted, metadata_only=metadata_only)
+
+
+def __getattr__(name: str) -> object:
+    """Import ``CheckpointError`` when it is first asked for, so that ``--version`` does not pay for it."""
+    if name == "CheckpointError":
+        from .errors import CheckpointError
+
+        return CheckpointError
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -19,11 +19,9 @@ class CheckpointError(Exception):
 
     def __str__(self) -> str:
         """``./model fails in vllm==0.32.0: … (bnb/missing-companion)``, one line, control characters escaped."""
-        from .render.safe import clean
-
         verdict, report = self.verdict, self.report
         if report.nothing:
-            return clean(f"{report.target}: {report.nothing}")
+            return _line(f"{report.target}: {report.nothing}")
         rules = f" ({', '.join(verdict.because)})" if verdict.because else ""
         why = f": {verdict.reason}" if verdict.reason else ""
         said = [
@@ -35,4 +33,9 @@ class CheckpointError(Exception):
         says = f"; the loader would say: {said[0]}" if said else ""
         how = "is" if verdict.outcome in ("corrupt", "wrong-precision") else ""
         words = " ".join(filter(None, (report.target, how, verdict.outcome, "in", verdict.target.label)))
-        return clean(f"{words}{why}{rules}{says}")
+        return _line(f"{words}{why}{rules}{says}")
+
+
+def _line(text: str) -> str:
+    """Return ``text`` with everything unprintable escaped: it holds names from the checkpoint and goes to a log."""
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)

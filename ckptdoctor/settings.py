@@ -154,9 +154,10 @@ def _toml(reader: _Reader) -> dict[str, Any]:
         ) from None
     try:
         table: dict[str, Any] = toml.loads(reader.source)
-    except ValueError as error:  # its message ends in "(at line 3, column 7)"
+    except ValueError as error:  # its message ends in "(at line 3, column 7)" or "(at end of document)"
         line = re.search(r"at line (\d+)", str(error))
-        raise SettingsError(reader.file, int(line[1]) if line else None, f"not TOML: {error}") from error
+        number = int(line[1]) if line else len(reader.source.splitlines())
+        raise SettingsError(reader.file, number, f"not TOML: {error}") from error
     return table
 
 

@@ -168,8 +168,10 @@ def _option(value: str) -> Scalar:
 
 
 def _version(value: str, text: str) -> str:
-    if not value[0].isdigit():
-        raise TargetError(f"--for {text}: expected a version such as 0.32.0, got {value!r}")
+    try:
+        ruledata.parse_version(value)
+    except ValueError:
+        raise TargetError(f"--for {text}: expected a version such as 0.32.0, got {value!r}") from None
     return value
 
 

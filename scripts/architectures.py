@@ -83,7 +83,7 @@ def derive(name: str, recipe: Recipe, seed: int = 1) -> dict[str, Any]:
     tied = ties(seen, renamed)
     keys = used_keys([*found, *blocks], tied)
     config_class = getattr(transformers, name).config_class
-    rules = key_rules(config_class, keys, seen)
+    rules = key_rules(config_class, keys, seen, recipe.get("flat"))
     requires = required(name, keys, {row.template for row in found if row.dims == ["?"]}, seen)
     requires |= _backbones(config_class, seen)
     requires |= {k: [None] for k, v in seen[0].config.items() if k.endswith("_config") and v is None}

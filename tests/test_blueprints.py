@@ -6,7 +6,9 @@ import csv
 import json
 import os
 import time
+from collections.abc import Mapping
 from functools import cache
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +92,7 @@ MOE: dict[str, Any] = {
 MOE_CONFIG = {"layers": 3, "dense": 1, "experts": 4, "inner": 5, "width": 6, "next": 1}
 
 
-def wanted(blueprint: dict[str, Any], config: dict[str, Any]) -> Expected:
+def wanted(blueprint: Mapping[str, Any], config: Mapping[str, Any]) -> Expected:
     result = expected(blueprint, config)
     assert isinstance(result, Expected), result
     return result
@@ -511,6 +513,42 @@ def test_real_files_hold_what_their_config_calls_for() -> None:
         assert is_clean(comparison), f"{folder.name}: {comparison}"
         judged += 1
     assert judged >= 0.9 * len(AGREEING)
+
+
+def _parameters(result: Expected, tensors: Tensors) -> int | None:
+    """The parameters of the stored tensors by described shapes, None where one is not described."""
+    total = 0
+    for name in tensors:
+        template, index = starred(name)
+        for entry in result.entries.get(template, ()):
+            if entry.shape is not None and all(
+                i in known for i, known in zip(index, entry.indices, strict=True)
+            ):
+                total += prod(entry.shape)
+                break
+        else:
+            return None
+    return total
+
+
+@pytest.mark.skipif(not AGREEING, reason="CKPTDOCTOR_CORPUS does not name a corpus directory")
+def test_described_shapes_add_up_to_the_real_size() -> None:
+    """An index states the bytes of all tensors; in 16 or 32 bit that is exactly 2 or 4 per parameter."""
+    exact, judged = 0, 0
+    for folder in AGREEING:
+        index = folder / "model.safetensors.index.json"
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        stated = json.loads(index.read_text(encoding="utf-8")).get("metadata", {}) if index.exists() else {}
+        blueprint = select(blueprints(), config, own_code=True)
+        if not stated.get("total_size") or isinstance(blueprint, str) or "quantization_config" in config:
+            continue
+        parameters = _parameters(wanted(blueprint, config), _stored(folder))
+        if parameters:
+            judged += 1
+            exact += stated["total_size"] in (2 * parameters, 4 * parameters)
+    assert judged >= 0.5 * len(AGREEING)
+    # One Llama-3 keeps its q/k/v projections in 32 bit and the rest in 16.
+    assert exact >= judged - 1
 
 
 def test_starred() -> None:

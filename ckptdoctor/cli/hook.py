@@ -51,11 +51,16 @@ def hook(files: tuple[str, ...], **given: Any) -> int:
 def checkpoints(files: Iterable[str]) -> list[str]:
     """Return the checkpoint of each file, sorted: the nearest directory at or above it that is one."""
     found = {
-        str(folder)
+        _spelled(folder)
         for file in files
         if not _SKIPPED & set(Path(file).parts) and (folder := _checkpoint_of(Path(file))) is not None
     }
     return sorted(found)
+
+
+def _spelled(folder: Path) -> str:
+    """Return the path of a checkpoint with its name in it: loaders and rules go by the name, and "." has none."""
+    return str(folder) if folder.name else str(Path("..", Path.cwd().name))
 
 
 def _checkpoint_of(file: Path) -> Path | None:

@@ -19,6 +19,12 @@ _NEXT_TOKEN_LAYERS: Recipe = {
 }
 
 
+def _full_attention_interval(at: str) -> Recipe:
+    """A key that the class reads only where `layer_types` is absent, and keeps nowhere."""
+    key = f"{at}full_attention_interval"
+    return {"choices": {key: [2, 3, 4]}, "absent": {key: 4}}
+
+
 def _gemma4(at: str) -> Recipe:
     """Full-attention layers have dimensions of their own; a released config.json gives them by these keys."""
     choices: dict[str, Any] = {
@@ -44,9 +50,9 @@ CATALOGUE: dict[str, Recipe] = {
     "Qwen2MoeForCausalLM": {},
     "Qwen3ForCausalLM": {},
     "Qwen3MoeForCausalLM": {},
-    "Qwen3NextForCausalLM": {},
-    "Qwen3_5ForCausalLM": {},
-    "Qwen3_5MoeForCausalLM": {},
+    "Qwen3NextForCausalLM": _full_attention_interval(""),
+    "Qwen3_5ForCausalLM": _full_attention_interval(""),
+    "Qwen3_5MoeForCausalLM": _full_attention_interval(""),
     "GemmaForCausalLM": {},
     "Gemma2ForCausalLM": {},
     "Gemma3ForCausalLM": {},
@@ -63,9 +69,9 @@ CATALOGUE: dict[str, Recipe] = {
     "GPTNeoXForCausalLM": {},
     "GPTJForCausalLM": {},
     "GPTBigCodeForCausalLM": {},
-    "FalconForCausalLM": {},
-    "BloomForCausalLM": {},
-    "BloomModel": {},
+    "FalconForCausalLM": {"alias": {"hidden_size": ["n_embed"]}},
+    "BloomForCausalLM": {"alias": {"hidden_size": ["n_embed"]}},
+    "BloomModel": {"alias": {"hidden_size": ["n_embed"]}},
     "OPTForCausalLM": {
         "choices": {"word_embed_proj_dim": []},
         "requires": {"word_embed_proj_dim": [{"key": "hidden_size"}]},
@@ -128,19 +134,22 @@ CATALOGUE: dict[str, Recipe] = {
         }
     },
     "FuyuForCausalLM": {},
-    "Qwen3_5ForConditionalGeneration": {},
-    "Qwen3_5MoeForConditionalGeneration": {},
+    "Qwen3_5ForConditionalGeneration": _full_attention_interval("text_config."),
+    "Qwen3_5MoeForConditionalGeneration": _full_attention_interval("text_config."),
     "Gemma4ForConditionalGeneration": {**_gemma4("text_config."), "parts": ["vision_config"]},
-    "CLIPTextModelWithProjection": {},
-    "CLIPTextModel": {},
-    "CLIPModel": {},
+    "CLIPTextModelWithProjection": {"requires": {"text_config_dict": [None], "vision_config_dict": [None]}},
+    "CLIPTextModel": {"requires": {"text_config_dict": [None], "vision_config_dict": [None]}},
+    "CLIPModel": {"requires": {"text_config_dict": [None], "vision_config_dict": [None]}},
     "DistilBertModel": {},
     "MPNetModel": {},
     "WhisperForConditionalGeneration": {},
-    "DeepseekV32ForCausalLM": _NEXT_TOKEN_LAYERS,
+    "DeepseekV32ForCausalLM": {**_NEXT_TOKEN_LAYERS, "requires": {"num_experts": []}},
     "Glm4MoeLiteForCausalLM": _NEXT_TOKEN_LAYERS,
-    "GlmMoeDsaForCausalLM": _NEXT_TOKEN_LAYERS,
-    "Lfm2ForCausalLM": {},
+    "GlmMoeDsaForCausalLM": {
+        **_NEXT_TOKEN_LAYERS,
+        "requires": {key: [] for key in ("num_experts", "index_topk_freq", "index_topk_pattern")},
+    },
+    "Lfm2ForCausalLM": {"requires": {"block_ff_dim": [], "tie_embedding": []}},
     "FalconH1ForCausalLM": {},
     "MambaForCausalLM": {},
     "BitNetForCausalLM": {},

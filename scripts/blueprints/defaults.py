@@ -13,7 +13,9 @@ Plain = dict[str, Any]
 _MISSING = object()
 
 
-def key_rules(config_class: type[Any], keys: Sequence[str], observations: Sequence[Observation]) -> Plain:
+def key_rules(
+    config_class: type[Any], keys: Sequence[str], observations: Sequence[Observation], flat: str | None = None
+) -> Plain:
     """Defaults for `keys` where a file leaves one out or has null, and other names it may carry."""
     rules: Plain = {"absent": {}, "none": {}, "alias": {}}
     for key in keys:
@@ -22,9 +24,22 @@ def key_rules(config_class: type[Any], keys: Sequence[str], observations: Sequen
             rules["alias"][key] = names
         for case in ("absent", "none"):
             default = _default(config_class, key, names, case, observations)
-            if default is not _MISSING and not (case == "none" and default is None):
-                rules[case][key] = default
+            if default is _MISSING or (case == "none" and default is None):
+                continue
+            if case == "absent" and is_size_of_its_own(key, default, flat):
+                continue
+            rules[case][key] = default
     return rules
+
+
+def is_size_of_its_own(key: str, default: Any, flat: str | None) -> bool:
+    """Whether the class default is just the size of its first model.
+
+    `save_pretrained` writes every size at the top level; where one is absent the file spells it in some older way
+    (`n_embed`), and the default would be wrong. Sections below the top level do leave out what equals the default.
+    """
+    top = "." not in key or (flat is not None and key.startswith(f"{flat}."))
+    return top and type(default) is int and default > 4
 
 
 def aliases(config_class: type[Any], key: str) -> list[str]:

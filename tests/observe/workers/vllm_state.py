@@ -25,6 +25,7 @@ TORCH = {
 TORCH |= {"float8_e4m3fn": "F8_E4M3", "float8_e5m2": "F8_E5M2", "int32": "I32"}
 FP8 = {"F8_E4M3": "fp8", "F8_E5M2": "fp8-e5m2"}
 EXPERT = re.compile(r"(.*\.experts)\.\d+\.(gate_proj|up_proj|down_proj|w1|w2|w3)")
+UNUSED = {"weight_shape"}  # compressed-tensors': read into a parameter that nothing uses
 LEAVES = {"weight", "qweight", "weight_packed"}
 
 
@@ -42,6 +43,8 @@ def snapshot(model: Any) -> dict[str, Held]:
     parameters = dict(model.named_parameters(remove_duplicate=False))
     held = {}
     for name, parameter in parameters.items():
+        if name.rpartition(".")[2] in UNUSED:
+            continue
         siblings = {
             key.rpartition(".")[2] for key in parameters if key.rpartition(".")[0] == name.rpartition(".")[0]
         }
@@ -106,7 +109,9 @@ def scheme(dtype: str, leaves: set[str], method: str) -> str:
     if "qweight" in leaves:
         return "awq" if "awq" in method else "gptq"
     if "weight_packed" in leaves:
-        return method or "packed"
+        return "ct-packed"
+    if dtype == "I8" and "weight_scale" in leaves:
+        return "int8"
     return FLOATS.get(dtype) or FP8.get(dtype) or dtype.lower()
 
 

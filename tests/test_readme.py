@@ -1,0 +1,82 @@
+"""The README is true: its commands run as they stand there, and what it shows is what they print."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ckptdoctor import ruledata
+from tests.conftest import ROOT
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"```\n(.*?)```", README, flags=re.DOTALL)
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Path:
+    """A directory that holds what the README's commands name, as a clone would."""
+    for name in ("fixtures/sound/llama-nf4", "fixtures/hostile/truncated"):
+        shutil.copytree(ROOT / name, tmp_path / name)
+    return tmp_path
+
+
+def run(command: str, where: Path) -> subprocess.CompletedProcess[str]:
+    words = shlex.split(command, comments=True)
+    if words[0] == "ckptdoctor":
+        words = [sys.executable, "-m", "ckptdoctor", *words[1:]]
+    env = {key: value for key, value in os.environ.items() if key != "COLUMNS"}
+    return subprocess.run(words, cwd=where, capture_output=True, text=True, check=False, env=env)
+
+
+def block(start: str) -> list[str]:
+    return next(text for text in BLOCKS if text.startswith(start)).strip().splitlines()
+
+
+def test_the_seed_case_says_what_its_comments_say(clone: Path) -> None:
+    said = []
+    for line in block("cp -r"):
+        done = run(line, clone)
+        expected = re.search(r"# (fails|ok)", line)
+        if expected:
+            said.append((line, expected[1], done.returncode))
+            assert re.search(rf"unsloth +\S+ +{expected[1]}\b", done.stdout), f"{line}\n{done.stdout}"
+            assert done.returncode == (1 if expected[1] == "fails" else 0), line
+    assert [word for _, word, _ in said] == ["fails", "ok", "ok", "ok"]
+
+
+def test_the_first_page_is_what_the_command_prints(clone: Path) -> None:
+    shown = [text for text in BLOCKS if text.startswith("fixtures/sound/llama-nf4\n")]
+    printed = run("ckptdoctor check fixtures/sound/llama-nf4", clone)
+    assert printed.returncode == 0
+    assert shown
+    assert shown[0].strip() in printed.stdout
+
+
+def test_the_broken_one_exits_with_1(clone: Path) -> None:
+    (line,) = block("ckptdoctor check fixtures/hostile/truncated")
+    done = run(line, clone)
+    assert done.returncode == 1
+    assert "container/truncated" in done.stdout
+
+
+def test_explain_leads_to_the_naming_rule(clone: Path) -> None:
+    (line,) = block('ckptdoctor explain "RuntimeError')
+    done = run(line, clone)
+    rules = [card.id for card in ruledata.load().cards if card.id in done.stdout]
+    assert done.returncode == 0
+    assert done.stdout.find("naming/suffix-needed") < min(
+        done.stdout.find(rule) for rule in rules if rule != "naming/suffix-needed"
+    )
+
+
+def test_files_it_links_to_exist() -> None:
+    links = re.findall(r"\]\(([\w./-]+)\)", README)
+    assert links
+    assert [link for link in links if not (ROOT / link).exists()] == []
