@@ -79,6 +79,18 @@ def test_pointers_that_git_lfs_keeps_are_judged_from_metadata(repo: Repository) 
     assert hook(repo, "models/one-bnb-4bit/config.json").returncode == 1
 
 
+def test_both_kinds_make_one_report(repo: Repository) -> None:
+    (repo.folder / ".gitattributes").write_text("models/two/*.safetensors filter=lfs\n")
+    for weights in (repo.folder / "models" / "two").glob("*.safetensors"):
+        weights.write_text(POINTER)
+    done = hook(repo, "models/one-bnb-4bit/config.json", "models/two/config.json", "--format", "json")
+    assert [report["target"] for report in json.loads(done.stdout)["reports"]] == [
+        "models/one-bnb-4bit",
+        "models/two",
+    ]
+    assert done.returncode == 0
+
+
 def test_a_repository_that_is_a_checkpoint_is_called_by_its_name(tmp_path: Path) -> None:
     repo = Repository(tmp_path / "llama-bnb-4bit")
     for path in Repository(tmp_path / "made").model("m").iterdir():

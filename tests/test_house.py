@@ -114,6 +114,10 @@ def test_the_whole_way(
     assert [finding["rule"] for finding in report["findings"]] == ["house/formats", "house/licence"]
     assert main(["check", "llama", "--select", "house/formats"]) == 1
     assert "Save the model in bfloat16" in capsys.readouterr().out
+    assert main(["rules", "house/shard-size", "--config", "ckptdoctor.toml"]) == 0
+    assert "No shard is larger than 5 GB" in capsys.readouterr().out
+    assert main(["explain", "house/formats", "--config", "ckptdoctor.toml"]) == 0
+    assert "Save the model in bfloat16" in capsys.readouterr().out
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import os
 import re
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from importlib import import_module
 from pathlib import Path
 
@@ -45,6 +45,11 @@ def own_rules(settings: Settings) -> Iterator[None]:
         _plugin(name, settings.file)
     with ruledata.using(custom.extended(ruledata.load(), settings.rules, settings.plugins)):
         yield
+
+
+def configured(config: str | None) -> AbstractContextManager[None]:
+    """Return the context in which a settings file that was named, and no other, adds its rules."""
+    return nullcontext() if config is None else own_rules(settings(config, ()))
 
 
 def _plugin(name: str, file: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from ..model import SEVERITIES, Report
 
@@ -20,9 +20,13 @@ def exit_code(reports: Sequence[Report], fail_on: str) -> int:
     return NO_VERDICT if not reports or any(_blank(report) for report in reports) else OK
 
 
-def worst_code(reports: Sequence[Report], fail_on: Sequence[str]) -> int:
-    """Return the code for ``reports``, each with a ``fail_on`` of its own."""
+def worst_code(reports: Sequence[Report], fail_on: Sequence[str], excused: Collection[str] = ()) -> int:
+    """Return the code for ``reports``, each with a ``fail_on`` of its own; those ``excused`` need no verdict."""
     codes = [exit_code([report], limit) for report, limit in zip(reports, fail_on, strict=True)]
+    codes = [
+        OK if code == NO_VERDICT and report.target in excused and not report.crashes else code
+        for code, report in zip(codes, reports, strict=True)
+    ]
     return next((code for code in (FINDINGS, NO_VERDICT) if code in codes), OK if codes else NO_VERDICT)
 
 

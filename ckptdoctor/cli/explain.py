@@ -10,7 +10,7 @@ import click
 
 from ..render import Page
 from ..render.layout import Line, Segment, hang, paint, seg
-from . import inputs
+from . import accepted, inputs
 from .exits import NO_VERDICT, OK
 from .output import page_for, prose, write
 
@@ -23,8 +23,14 @@ _LIMIT = 4 * 1024 * 1024
 
 @click.command(no_args_is_help=True, short_help="Explain a rule or an error message.")
 @click.argument("text", metavar='RULE|"ERROR TEXT"|-')
-def explain(text: str) -> int:
+@click.option("--config", metavar="FILE", help="Settings file that names card directories of your own.")
+def explain(text: str, config: str | None) -> int:
     """Explain a rule or an error message; with - a whole traceback is read from stdin."""
+    with accepted.configured(config):
+        return _explain(text)
+
+
+def _explain(text: str) -> int:
     from ..explain import explain as candidates
 
     query = _stdin() if text == "-" else text

@@ -12,7 +12,7 @@ import click
 from ..sources import pointer
 from . import checking
 from .check import options
-from .exits import FINDINGS, NO_VERDICT, OK
+from .exits import OK
 
 _SKIPPED = frozenset({".git", ".cache", ".ckptdoctor", "__pycache__"})
 _WEIGHTS = (".safetensors", ".bin", ".pth", ".pt", ".gguf")
@@ -37,15 +37,10 @@ def hook(files: tuple[str, ...], **given: Any) -> int:
     found = checkpoints(
         [*files, *_git("diff", "--cached", "--name-only", "--diff-filter=D", "--relative", "-z")]
     )
-    chosen = checking.Options(**given)
-    by_lfs = [path for path in found if _kept_by_lfs(path)]
-    here = [path for path in found if path not in by_lfs]
-    codes = [checking.run(here, chosen)] if here else []
-    if by_lfs:
-        code = checking.run(by_lfs, chosen._replace(metadata_only=True))
-        # Pointers hide bytes that some rules need: that is how this repository works, and blocks no commit.
-        codes.append(OK if code == NO_VERDICT else code)
-    return next((code for code in (FINDINGS, NO_VERDICT) if code in codes), OK)
+    if not found:
+        return OK
+    pointers = frozenset(path for path in found if _kept_by_lfs(path))
+    return checking.run(found, checking.Options(**given, pointers=pointers))
 
 
 def checkpoints(files: Iterable[str]) -> list[str]:

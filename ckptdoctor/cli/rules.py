@@ -7,15 +7,21 @@ import sys
 
 import click
 
-from . import inputs
+from . import accepted, inputs
 from .output import page_for, prose, write
 
 
 @click.command()
 @click.argument("rule", metavar="[ID]", required=False)
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
-def rules(rule: str | None, form: str) -> int:
+@click.option("--config", metavar="FILE", help="Settings file that names card directories of your own.")
+def rules(rule: str | None, form: str, config: str | None) -> int:
     """List the rules, or show one in full."""
+    with accepted.configured(config):
+        return _show(rule, form)
+
+
+def _show(rule: str | None, form: str) -> int:
     from .. import ruledata
     from ..render.card import card_lines, list_lines
     from ..render.layout import paint
