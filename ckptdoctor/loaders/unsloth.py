@@ -15,7 +15,8 @@ from . import facts
 from .base import Event, Plan, Reading
 from .modules import family
 from .transformers import Transformers
-from .vllm import BNB, Vllm, declared_block, declares_bnb
+from .vllm import Vllm, declared_block, declares_bnb
+from .vllm_files import BNB
 
 Data = Mapping[str, object]
 SUFFIX = "-bnb-4bit"

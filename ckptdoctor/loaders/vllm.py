@@ -7,7 +7,6 @@ bitsandbytes loader (in the core up to 0.27.1, in vllm-bnb-plugin since) of the 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from fnmatch import fnmatchcase
 
 from .. import ruledata
 from ..checkpoint.comparison import Missing
@@ -28,10 +27,10 @@ from .modules import (
     kind,
 )
 from .precision import SKIPPED, UNDECLARED, Held, disagreements, hold
+from .vllm_files import BNB, pick_files
 
 Data = Mapping[str, object]
 _CONFIGS = frozenset({"config.json", "generation_config.json"})
-BNB = "bitsandbytes"
 
 
 class Vllm:
@@ -211,56 +210,6 @@ def _unlisted(ckpt: Checkpoint, version: str, data: Data) -> str:
     if isinstance(names, list) and names and isinstance(names[0], str) and names[0] not in listed.split():
         return f"vLLM's registry does not list {names[0][:60]}"
     return ""
-
-
-def pick_files(
-    ckpt: Checkpoint, method: str, target: Target, data: Data
-) -> tuple[tuple[str, ...], frozenset[str], list[Event]]:
-    """Return the weight files, the index opened, and why it cannot go on."""
-    pattern, index_file = "*.safetensors", "model.safetensors.index.json"
-    consolidated = [
-        name for name in ckpt.entries if fnmatchcase(name.rpartition("/")[2], "consolidated*.safetensors")
-    ]
-    auto = target.options.get("load_format", "auto") == "auto"
-    if (
-        consolidated
-        and auto
-        and method != BNB
-        and facts.does(data, "consolidated-switches-format", target.version)
-    ):
-        pattern, index_file = "consolidated*.safetensors", "consolidated.safetensors.index.json"
-    here = tuple(sorted(name for name in ckpt.shards if "/" not in name and fnmatchcase(name, pattern)))
-    index = ckpt.indexes.get(index_file)
-    opened = frozenset({index_file}) if index_file in ckpt.entries else frozenset[str]()
-    if pattern.startswith("consolidated") and not here:
-        error = "RuntimeError: Cannot find any model weights"
-        places = tuple(Location(name) for name in consolidated)
-        return (
-            (),
-            opened | set(consolidated),
-            [Event("consolidated-in-subfolder", "fails", {}, places, error=error)],
-        )
-    if index is None:
-        pickled = any(name.endswith((".bin", ".pt")) and "/" not in name for name in ckpt.entries)
-        if not here and not pickled and not ckpt.metadata_only:
-            error = "RuntimeError: Cannot find any model weights"
-            return (), opened, [Event("no-weights", "fails", error=error)]
-        return here, opened, []
-    named = index.files
-    listed = tuple(sorted(set(here).intersection(named)))
-    missing = sorted(set(named).difference(here))
-    if not missing or ckpt.metadata_only:
-        return listed, opened, []
-    outcome: Outcome = "fails" if facts.does(data, "index-files-must-exist", target.version) else "ok"
-    event = Event(
-        "shard-missing",
-        outcome,
-        {"shards": len(missing)},
-        tuple(Location(index.file, note=name) for name in missing),
-        count=len(missing),
-        error="FileNotFoundError: Weight files referenced in index but missing",
-    )
-    return listed, opened, [event] if outcome == "fails" else []
 
 
 def outcome_of_missing(row: Missing, known: Architecture, method: str, target: Target, data: Data) -> Outcome:

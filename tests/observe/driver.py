@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import queue
 import re
@@ -61,7 +62,8 @@ class WorkerProcess:
             text=True,
         )
         self.lines: queue.Queue[str | None] = queue.Queue()
-        threading.Thread(target=self.pump, args=(self.process.stdout,), daemon=True).start()
+        self.pumping = threading.Thread(target=self.pump, args=(self.process.stdout,), daemon=True)
+        self.pumping.start()
         self.ready = self.answer(START_TIMEOUT)
 
     def pump(self, stream: IO[str]) -> None:
@@ -100,6 +102,12 @@ class WorkerProcess:
         """End the process."""
         self.process.kill()
         self.process.wait()
+        self.pumping.join()
+        with contextlib.suppress(BrokenPipeError):  # what it did not read any more
+            if self.process.stdin is not None:
+                self.process.stdin.close()
+        if self.process.stdout is not None:
+            self.process.stdout.close()
         self.errors.close()
 
 
