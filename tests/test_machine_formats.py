@@ -14,7 +14,7 @@ import jsonschema
 import pytest
 
 from ckptdoctor.cli import main
-from ckptdoctor.model import Report, Suppressed
+from ckptdoctor.model import Location, Report, Suppressed
 from ckptdoctor.render import Page, render
 from ckptdoctor.render.markdown import code, plain
 
@@ -120,6 +120,17 @@ def test_a_name_cannot_forge_a_workflow_command() -> None:
     assert lines[0].startswith("::error file=x")
     assert "%250A" in lines[0]
     assert lines[1].startswith("ckptdoctor: ")
+
+
+@pytest.mark.parametrize(
+    "name", ["a\ud800.safetensors", "a\udcff.safetensors", "../../etc/x\x00", "/etc/passwd", "C:\\x"]
+)
+def test_any_file_name_is_survived(name: str) -> None:
+    finding = samples.misnamed()._replace(locations=(Location(name, tensor="w\ud800"),))
+    report = samples.sound()._replace(findings=(finding,))
+    sarif(report)
+    for form in ("github", "markdown"):
+        render(form, [report], PAGE).encode("utf-8")
 
 
 def test_markdown_never_lets_a_name_be_markup() -> None:

@@ -111,8 +111,9 @@ def _location(report: Report, place: Location | None, page: Page) -> dict[str, A
 
 def uri(path: str) -> str:
     """Return ``path`` as a URI: relative as it is, an absolute one with its scheme."""
-    # A name of a hostile checkpoint need not be Unicode.
-    quoted = quote(path.encode("utf-8", "surrogateescape"), safe="/")
+    # Bytes of a file name that are no UTF-8 are kept as they are; a lone surrogate comes from JSON and names no file.
+    lone = any("\ud800" <= char < "\udc80" or "\udd00" <= char <= "\udfff" for char in path)
+    quoted = quote(path.encode("utf-8", "surrogatepass" if lone else "surrogateescape"), safe="/")
     return (
         f"file://{'' if path.startswith('/') else '/'}{quoted}"
         if path[:1] == "/" or path[1:2] == ":"

@@ -75,6 +75,23 @@ def target_of(record: dict[str, object]) -> str:
     return ",".join(f"{name}=={str(versions[name]).partition('+')[0]}" for name in names)
 
 
+def markdown(found: list[Triple]) -> str:
+    """Return the README's table: per target what was recorded, judged, agreed, missed and alarmed."""
+    rows = [
+        "| loader | recorded runs | judged | agree | silent harm missed | false alarms |",
+        "|---|---|---|---|---|---|",
+    ]
+    for target in sorted({triple.target for triple in found}):
+        mine = [triple for triple in found if triple.target == target]
+        judged = [triple for triple in mine if not triple.abstained]
+        agreed = sum(triple.agrees for triple in judged)
+        missed = sum(triple.verdict.outcome == "ok" and triple.observed in SILENT for triple in judged)
+        alarms = sum(triple.observed == "ok" and not triple.agrees for triple in judged)
+        share = f"{agreed / len(judged):.1%}"
+        rows.append(f"| {target} | {len(mine)} | {len(judged)} | {share} | {missed} | {alarms} |")
+    return "\n".join(rows)
+
+
 def main() -> int:
     """Print the confusion table per loader and version and every disagreement; return the exit status."""
     found = list(triples())
