@@ -44,8 +44,9 @@ def test_there_is_enough_to_judge_by(triples: list[score.Triple]) -> None:
 
 def test_the_readme_table_is_fresh(triples: list[score.Triple], update: bool) -> None:
     text = README.read_text(encoding="utf-8")
-    before, _, rest = text.partition(START)
-    _, _, after = rest.partition(END)
+    before, start, rest = text.partition(START)
+    _, end, after = rest.partition(END)
+    assert start and end, "README.md lost the markers of the agreement table"
     fresh = before + START + score.markdown(triples) + END + after
     if update:
         README.write_text(fresh, encoding="utf-8")

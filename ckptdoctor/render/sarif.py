@@ -112,7 +112,7 @@ def _location(report: Report, place: Location | None, page: Page) -> dict[str, A
 def uri(path: str) -> str:
     """Return ``path`` as a URI: relative as it is, an absolute one with its scheme."""
     # Bytes of a file name that are no UTF-8 are kept as they are; a lone surrogate comes from JSON and names no file.
-    lone = any("\ud800" <= char < "\udc80" or "\udd00" <= char <= "\udfff" for char in path)
+    lone = any(0xD800 <= ord(char) < 0xDC80 or 0xDD00 <= ord(char) <= 0xDFFF for char in path)
     quoted = quote(path.encode("utf-8", "surrogatepass" if lone else "surrogateescape"), safe="/")
     return (
         f"file://{'' if path.startswith('/') else '/'}{quoted}"
