@@ -46,7 +46,8 @@ def test_the_readme_table_is_fresh(triples: list[score.Triple], update: bool) ->
     text = README.read_text(encoding="utf-8")
     before, start, rest = text.partition(START)
     _, end, after = rest.partition(END)
-    assert start and end, "README.md lost the markers of the agreement table"
+    assert start, "README.md lost the marker before the agreement table"
+    assert end, "README.md lost the marker after the agreement table"
     fresh = before + START + score.markdown(triples) + END + after
     if update:
         README.write_text(fresh, encoding="utf-8")

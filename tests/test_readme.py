@@ -16,7 +16,7 @@ from ckptdoctor import ruledata
 from tests.conftest import ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"```\n(.*?)```", README, flags=re.DOTALL)
+BLOCKS = re.findall(r"^```\w*\n(.*?)^```", README, flags=re.DOTALL | re.MULTILINE)
 
 
 @pytest.fixture
@@ -80,3 +80,37 @@ def test_files_it_links_to_exist() -> None:
     links = re.findall(r"\]\(([\w./-]+)\)", README)
     assert links
     assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+def test_the_pipeline_commands_run(tmp_path: Path) -> None:
+    for name, fixture in (("one-bnb-4bit", "llama-nf4"), ("two", "llama-bf16")):
+        shutil.copytree(ROOT / "fixtures" / "sound" / fixture, tmp_path / "models" / name)
+    lines = block("ckptdoctor check models --format sarif")
+    assert [(line, run(line, tmp_path).returncode) for line in lines] == [(line, 0) for line in lines]
+    assert (tmp_path / "ckptdoctor.sarif").is_file()
+    assert (tmp_path / "known.json").is_file()
+
+
+def test_the_settings_and_the_card_are_accepted(tmp_path: Path) -> None:
+    for name in ("toml", "yaml"):
+        assert re.search(rf"```{name}\n", README)
+    shutil.copytree(ROOT / "fixtures" / "sound" / "llama-bf16", tmp_path / "models" / "legacy" / "m")
+    [card] = re.findall(r"```yaml\n(kind: .*?)```", README, flags=re.DOTALL)
+    shutil.copytree(ROOT / "examples" / "house", tmp_path / "house")
+    (tmp_path / "house" / "shard-size.yaml").write_text(card)
+    [text] = re.findall(r"```toml\n(.*?)```", README, flags=re.DOTALL)
+    (tmp_path / "ckptdoctor.toml").write_text(text)
+    done = run("ckptdoctor check models --format json", tmp_path)
+    assert done.returncode == 1
+    assert "house/licence" in done.stdout
+    assert not done.stderr
+    assert '"target": "vllm==0.8.4"' in done.stdout
+
+
+def test_the_preflight_runs(clone: Path) -> None:
+    [code] = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+    shutil.copytree(clone / "fixtures/sound/llama-nf4", clone / "model")
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=clone, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

@@ -97,7 +97,7 @@ class Index:
     @property
     def files(self) -> tuple[str, ...]:
         """Distinct file names, sorted."""
-        return tuple(sorted(set(self.weight_map.values())))
+        return tuple(sorted(self.by_file))
 
     @property
     def by_file(self) -> Mapping[str, list[str]]:

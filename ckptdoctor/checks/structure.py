@@ -124,16 +124,24 @@ def _unknown_and_whole(context: Context) -> bool:
 
 def _stacks(context: Context) -> Mapping[str, dict[int, set[str]]]:
     """Return stack (``model.layers``) → layer number → names below it, for the outermost numbered stacks."""
+    known = context.view.memo.get("stacks")
+    if not isinstance(known, dict):
+        known = context.view.memo["stacks"] = _find_stacks(context)
+    return known
+
+
+def _find_stacks(context: Context) -> dict[str, dict[int, set[str]]]:
     stacks: dict[str, dict[int, set[str]]] = {}
     for signature in context.view.signatures:
         head, star, tail = signature.template.partition(".*")
         if not star or head.rpartition(".")[2] not in _STACKS:
             continue
         at = head.count(".") + 1
-        for module in signature.modules:
-            number = int(module.split(".")[at])
-            names = stacks.setdefault(head, {}).setdefault(number, set())
-            names.update(f"{tail.lstrip('.')}.{leaf.name}".lstrip(".") for leaf in signature.leaves)
+        below = tail.lstrip(".")
+        names = {f"{below}.{leaf.name}".lstrip(".") for leaf in signature.leaves}
+        layers = stacks.setdefault(head, {})
+        for number in {module.split(".", at + 1)[at] for module in signature.modules}:
+            layers.setdefault(int(number), set()).update(names)
     return stacks
 
 
