@@ -1,7 +1,6 @@
 """``python -m ckptdoctor``."""
 
-import sys
+from .cli import script
 
-from .cli import main
-
-sys.exit(main())
+if __name__ == "__main__":
+    script()

@@ -24,12 +24,11 @@ def parse(doc: Doc, entries: Mapping[str, Stat]) -> tuple[Index | None, list[Def
     if not isinstance(weight_map, dict):
         return None, [_defect("index-weight-map-type", doc.name, "/weight_map")]
     defects = [] if weight_map else [_defect("index-empty", doc.name, "/weight_map")]
-    strings = {tensor: file for tensor, file in weight_map.items() if type(file) is str}
-    if len(strings) != len(weight_map):
+    strings = weight_map
+    if set(map(type, weight_map.values())) - {str}:
+        strings = {tensor: file for tensor, file in weight_map.items() if type(file) is str}
         odd = [tensor for tensor in weight_map if tensor not in strings]
         defects += capped([_defect("index-entry-type", doc.name, _pointer(t), name=t) for t in odd])
-    else:
-        strings = weight_map
     index = Index(doc.name, doc, strings, _total_size(doc.value))
     bad = [(file, why) for file in index.files if (why := bad_path(file, entries))]
     defects += capped(

@@ -138,7 +138,10 @@ def _strings(root: object) -> int:
             count += 1
         elif isinstance(value, dict):
             count += len(value)
-            stack.extend(value.values())
+            if set(map(type, value.values())) == {str}:  # a weight map: nothing below to look at one by one
+                count += len(value)
+            else:
+                stack.extend(value.values())
         elif isinstance(value, list):
             stack.extend(value)
     return count

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -103,9 +104,10 @@ class Index:
     def by_file(self) -> Mapping[str, list[str]]:
         """File name → the tensors assigned to it, in the order of the weight map."""
         if self._by_file is None:
-            self._by_file = {}
+            found: defaultdict[str, list[str]] = defaultdict(list)
             for tensor, file in self.weight_map.items():
-                self._by_file.setdefault(file, []).append(tensor)
+                found[file].append(tensor)
+            self._by_file = dict(found)
         return self._by_file
 
 

@@ -90,8 +90,10 @@ def holes(context: Context, params: Params) -> Iterator[Hit | Skip]:
 def count(context: Context, params: Params) -> Iterator[Hit | Skip]:
     """Yield once if config.json counts more layers than the longest stack has."""
     wanted = _layers(context.ckpt)
+    if wanted is None or not _unknown_and_whole(context):
+        return
     stacks = _stacks(context)
-    if wanted is None or not stacks or not _unknown_and_whole(context):
+    if not stacks:
         return
     found = max(max(numbers) + 1 for numbers in stacks.values())
     if found < wanted:
