@@ -132,7 +132,7 @@ class Judge:
             row = ruledata.first_row(rule, target.version, hit.facts)
             outcome = row.outcome if row else "unknown"
             if row is not None:
-                error = render(row.errors[0], _words(hit, hit.count, hit.at)) if row.errors else None
+                error = _error(row.errors[0], _words(hit, hit.count, hit.at)) if row.errors else None
                 evidence = "observed" if target.version in row.observed else reading.evidence
         if target.origin == "assumed" and card.params.get("foreign") and outcome != "ok":
             outcome = "unknown"  # what an assumed target cannot read is no fault of the checkpoint
@@ -156,6 +156,11 @@ def fingerprint(rule: str, subject: str, facts: Facts) -> str:
 def render(message: str, words: Mapping[str, Fact]) -> str:
     """Fill ``{name}`` placeholders; an unknown one stays as it is (the rulebook compiler refuses those)."""
     return _PLACEHOLDER.sub(lambda m: _text(words[m[1]]) if m[1] in words else m[0], message)
+
+
+def _error(text: str, words: Mapping[str, Fact]) -> str:
+    """Fill in what is known of a loader's error text; the rest of its placeholders become an ellipsis."""
+    return _PLACEHOLDER.sub("…", render(text, words))
 
 
 def _words(hit: Hit, count: int, at: Sequence[Location]) -> dict[str, Fact]:
