@@ -9,14 +9,19 @@ from collections.abc import Mapping
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
 
 from bench.fuzz import complaint, mutate, sound
 from ckptdoctor.engine import check_source
 from ckptdoctor.render import Page, render
+from ckptdoctor.rulebook.recipe import build
 from ckptdoctor.sources.memory import MemorySource
 from ckptdoctor.targets import default_targets
+from tests.conftest import ROOT
 
 TARGETS = default_targets()
+CARD = json.loads((ROOT / "rules/card.schema.json").read_text(encoding="utf-8"))
+RECIPE = Draft202012Validator({"$defs": CARD["$defs"], "$ref": "#/$defs/recipe"})
 BASES = sound()
 scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20)
 anything = st.recursive(
@@ -84,3 +89,36 @@ def test_any_index(weight_map: dict[str, object], metadata: object) -> None:
 def test_any_damage_to_a_sound_checkpoint(seed: int) -> None:
     rng = random.Random(seed)
     assert complaint(mutate(rng.choice(BASES), rng), TARGETS) == ""
+
+
+literals = st.tuples(st.sampled_from(["BF16", "U8", "Z"]), st.lists(sizes)).map(list)
+recipes = st.fixed_dictionaries(
+    {},
+    optional={
+        "config": anything,
+        "metadata": anything,
+        "metadata_only": st.booleans(),
+        "index": st.booleans() | anything,
+        "files": st.dictionaries(st.text(min_size=1, max_size=8), anything, max_size=3) | anything,
+        "tensors": st.dictionaries(
+            names, st.tuples(st.sampled_from(["BF16", "U8", "Z"]), st.lists(sizes)).map(list) | anything
+        ),
+        "shards": anything,
+    },
+)
+
+
+@quick
+@given(recipes)
+def test_any_recipe_is_built_or_refused(recipe: dict[str, object]) -> None:
+    """A recipe the card schema accepts is built and checked; any other is refused by the schema, with a message."""
+    problems = list(RECIPE.iter_errors(recipe))
+    if problems:
+        assert all(problem.message for problem in problems)
+        return
+    try:
+        source = build(recipe)
+    except ValueError:  # a value that does not fit its dtype, as documented
+        return
+    report = check_source(source, TARGETS, metadata_only=bool(recipe.get("metadata_only")))
+    assert report.crashes == ()
