@@ -14,6 +14,9 @@ from .base import Event, Plan, Reading
 from .completeness import tensor_events
 from .modules import all_readable, architecture, family
 
+_CONVERTERS = frozenset({"llama.cpp"})
+"""What takes plain numbers only."""
+
 
 class Cited:
     """A loader that only cards know, row by row."""
@@ -39,16 +42,14 @@ class Cited:
                 bare="unknown",
                 readable=all_readable(ckpt, view),
             ),
-            *_quantised(view, data),
+            *(_quantised(view) if self.name in _CONVERTERS else ()),
         ]
         told = [event._replace(outcome="unknown") for event in events]
         return Reading(target, plan, {}, tuple(told), "source")
 
 
-def _quantised(view: View, data: Mapping[str, object]) -> Iterator[Event]:
-    """Yield the first module of every family of packed weights, where the loader takes plain numbers only."""
-    if not data.get("takes_floats_only"):
-        return
+def _quantised(view: View) -> Iterator[Event]:
+    """Yield the first module of every family of packed weights."""
     told = set()
     for signature in view.signatures:
         stored = family(signature.stored.scheme)
