@@ -201,15 +201,21 @@ def _model_types(data: Data, version: str) -> frozenset[str]:
 
 
 def _unlisted(ckpt: Checkpoint, version: str, data: Data) -> str:
-    """Say that vLLM's registry does not list the architecture, "" when it does or none is named."""
+    """Say that vLLM's registry does not list the architecture, and in which versions it does; "" when it is listed.
+
+    vLLM may still run such a model through transformers, which depends on code that is not looked at here.
+    """
     names = ckpt.config.get("architectures")
-    listed = next(
-        (r["names"] for r in facts.rows(data, "architectures") if ruledata.matches(r["versions"], version)),
-        "",
+    name = names[0] if isinstance(names, list) and names and isinstance(names[0], str) else ""
+    rows = facts.rows(data, "architectures") if name else []
+    spans = [row["versions"] for row in rows if name in row["names"] and name in row["names"].split()]
+    if not rows or any(ruledata.matches(span, version) for span in spans):
+        return ""
+    if not spans:
+        return f"vLLM's registry does not list {name[:60]}"
+    return (
+        f"vLLM's registry is known to list {name[:60]} only in {' and '.join(map(ruledata.in_words, spans))}"
     )
-    if isinstance(names, list) and names and isinstance(names[0], str) and names[0] not in listed.split():
-        return f"vLLM's registry does not list {names[0][:60]}"
-    return ""
 
 
 def outcome_of_missing(row: Missing, known: Architecture, method: str, target: Target, data: Data) -> Outcome:
