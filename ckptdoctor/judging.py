@@ -95,7 +95,7 @@ class Judge:
             locations=tuple(at),
             facts=hit.facts,
             outcomes=outcomes,
-            fix=hit.fix or _manual(card),
+            fix=_fix(card, hit, _words(hit, case.count, at)),
             fingerprint=key,
             subject=hit.subject,
         )
@@ -196,7 +196,12 @@ def _text(value: Fact) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _manual(card: ruledata.Card) -> Fix | None:
-    """Return the card's own remedy as a manual fix, when it names one."""
-    title = card.params.get("remedy")
-    return Fix(title, "manual") if isinstance(title, str) else None
+def _fix(card: ruledata.Card, hit: Hit, words: Mapping[str, Fact]) -> Fix | None:
+    """Give a hit's edits the card's title, and the more careful of both opinions on their safety."""
+    if not card.fix:
+        return hit.fix
+    title, safety = render(card.fix["title"], words), card.fix["safety"]
+    if hit.fix is not None:
+        unsafe = "unsafe" in (safety, hit.fix.safety)
+        return Fix(hit.fix.title or title, "unsafe" if unsafe else "safe", hit.fix.edits)
+    return Fix(title, "manual") if safety == "manual" else None

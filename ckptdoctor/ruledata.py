@@ -82,6 +82,8 @@ class Card(NamedTuple):
     """Loader → ``"computed"`` or rows in order; ``any`` stands for every loader not listed."""
     observed: Mapping[str, tuple[str, ...]]
     """Loader → observed versions, for computed outcomes."""
+    fix: Mapping[str, str] = {}
+    """``title``, ``safety`` and, unless it is manual, ``edits``: a function of ``ckptdoctor/repairs``."""
 
 
 class Rulebook(NamedTuple):

@@ -25,9 +25,9 @@ def add_suffix(ckpt: Checkpoint, view: View, hit: Hit) -> Iterator[Edit]:
 
 
 def drop_suffix(ckpt: Checkpoint, view: View, hit: Hit) -> Iterator[Edit]:
-    """Take ``-bnb-4bit`` off the name."""
+    """Take ``-bnb-4bit`` off the name, unless 4 bits are asked for: without it the flag would be passed over."""
     name = _name(ckpt)
-    if name.lower().endswith(SUFFIX) and len(name) > len(SUFFIX):
+    if not hit.facts["asked"] and name.lower().endswith(SUFFIX) and len(name) > len(SUFFIX):
         yield DirRename(name[: -len(SUFFIX)])
 
 
