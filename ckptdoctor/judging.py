@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 
 from . import ruledata
@@ -197,11 +198,12 @@ def _text(value: Fact) -> str:
 
 
 def _fix(card: ruledata.Card, hit: Hit, words: Mapping[str, Fact]) -> Fix | None:
-    """Give a hit's edits the card's title, and the more careful of both opinions on their safety."""
-    if not card.fix:
-        return hit.fix
-    title, safety = render(card.fix["title"], words), card.fix["safety"]
-    if hit.fix is not None:
-        unsafe = "unsafe" in (safety, hit.fix.safety)
-        return Fix(hit.fix.title or title, "unsafe" if unsafe else "safe", hit.fix.edits)
-    return Fix(title, "manual") if safety == "manual" else None
+    """Give a hit's edits the card's title, and the more careful of both opinions on their safety; else a command."""
+    if hit.fix is not None and "title" in card.fix:
+        unsafe = "unsafe" in (card.fix["safety"], hit.fix.safety)
+        title = hit.fix.title or render(card.fix["title"], words)
+        return Fix(title, "unsafe" if unsafe else "safe", hit.fix.edits)
+    if hit.fix is None and "command" in card.fix:
+        quoted = {name: shlex.quote(_text(value)) for name, value in words.items()}
+        return Fix(render(card.fix["command"], quoted), "manual")
+    return hit.fix

@@ -83,7 +83,7 @@ class Card(NamedTuple):
     observed: Mapping[str, tuple[str, ...]]
     """Loader → observed versions, for computed outcomes."""
     fix: Mapping[str, str] = {}
-    """``title``, ``safety`` and, unless it is manual, ``edits``: a function of ``ckptdoctor/repairs``."""
+    """``title``, ``safety`` and ``edits`` (a function of ``ckptdoctor/repairs``), or the ``command`` to type."""
 
 
 class Rulebook(NamedTuple):

@@ -50,8 +50,8 @@ def _message(finding: Finding, page: Page) -> str:
         bad = worst([item.outcome for item in finding.outcomes])
         who = [item.target.label for item in finding.outcomes if item.outcome == bad]
         parts.append(f"{bad} in {', '.join(who)}")
-    remedy = finding.fix.title if finding.fix else page.prose(finding.rule).get("how_to_fix")
-    return "\n".join([*map(clean, parts), *([str(remedy).strip()] if remedy else [])])
+    remedy = page.advice(finding)
+    return "\n".join([*map(clean, parts), *([remedy] if remedy else [])])
 
 
 def _line(text: str) -> str:
