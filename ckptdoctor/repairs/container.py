@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import re
 from collections.abc import Iterator, Mapping
 
 from ..checkpoint.nouns import Checkpoint, Defect, View
 from ..model import Edit, FileDrop, FileWrite, Hit, MetaSet
 
 _BOM = b"\xef\xbb\xbf"
+_TOKENS = re.compile(r'(?P<text>"[^"\\]*(?:\\.[^"\\]*)*")|,(?P<bracket>\s*[\]}])', re.DOTALL)
+"""Strings, kept as they are, and superfluous commas with the bracket after them."""
 
 
 def cut(ckpt: Checkpoint, view: View, hit: Hit) -> Iterator[Edit]:
@@ -37,18 +41,30 @@ def without_mark(ckpt: Checkpoint, view: View, hit: Hit) -> Iterator[Edit]:
 
 def first_value(ckpt: Checkpoint, view: View, hit: Hit) -> Iterator[Edit]:
     """Write a JSON file without what follows its first value, where that value is an object."""
-    from json import JSONDecodeError, JSONDecoder
-
     doc = ckpt.docs.get(hit.at[0].file)
     if doc is None or doc.raw.startswith(_BOM):
         return
     text = doc.raw.decode("utf-8", "strict").lstrip()
     try:
-        value, end = JSONDecoder().raw_decode(text)
-    except (JSONDecodeError, RecursionError):
+        value, end = json.JSONDecoder().raw_decode(text)
+    except (ValueError, RecursionError):
         return
     if isinstance(value, Mapping) and value:
         yield FileWrite(doc.name, text[:end].encode() + b"\n", hashlib.sha256(doc.raw).hexdigest())
+
+
+def without_commas(ckpt: Checkpoint, view: View, hit: Hit) -> Iterator[Edit]:
+    """Write a JSON file without commas before a closing bracket, where nothing else is wrong with it."""
+    doc = ckpt.docs.get(hit.at[0].file)
+    if doc is None or not doc.raw:
+        return
+    try:
+        text = _TOKENS.sub(lambda found: found["text"] or found["bracket"], doc.raw.decode("utf-8"))
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return
+    if isinstance(value, dict):
+        yield FileWrite(doc.name, text.encode(), hashlib.sha256(doc.raw).hexdigest())
 
 
 def _like(ckpt: Checkpoint, hit: Hit, code: str) -> Iterator[Defect]:
