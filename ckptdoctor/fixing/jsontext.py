@@ -217,6 +217,8 @@ def _dump(text: str, value: object, indent: str | None) -> str:
     """Write ``value`` as the rest of the text is written, its inner lines below the member's own indentation."""
     unit = _unit(text)
     if unit is None or indent is None:
-        return _text(text, value)
+        tight = '":' in text and '": ' not in text
+        separators = (",", ":") if tight else (", ", ": ")
+        return json.dumps(value, separators=separators, ensure_ascii=text.isascii())
     written = json.dumps(value, indent=unit, ensure_ascii=text.isascii())
     return written.replace("\n", _newline(text) + indent)
