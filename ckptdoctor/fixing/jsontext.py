@@ -176,7 +176,11 @@ class _Style(NamedTuple):
 def _style(text: str, start: int, members: Sequence[Member]) -> _Style:
     if members:
         before = text[start + 1 : members[0].key_start]
-        comma = text[members[-2].end : members[-1].key_start] if len(members) > 1 else "," + (before or " ")
+        comma = (
+            text[members[-2].end : members[-1].key_start]
+            if len(members) > 1
+            else "," + (before or ("" if _tight(text) else " "))
+        )
         colon = text[members[-1].key_end : members[-1].start]
         return _Style(comma, colon, before, "", _indent_of(text, members[-1].key_start))
     unit = _unit(text)
@@ -205,6 +209,11 @@ def _unit(text: str) -> str | None:
     return before.rpartition("\n")[2] or "  " if "\n" in before else None
 
 
+def _tight(text: str) -> bool:
+    """Whether the text is written without blanks."""
+    return '":' in text and '": ' not in text
+
+
 def _newline(text: str) -> str:
     return "\r\n" if "\r\n" in text else "\n"
 
@@ -217,8 +226,7 @@ def _dump(text: str, value: object, indent: str | None) -> str:
     """Write ``value`` as the rest of the text is written, its inner lines below the member's own indentation."""
     unit = _unit(text)
     if unit is None or indent is None:
-        tight = '":' in text and '": ' not in text
-        separators = (",", ":") if tight else (", ", ": ")
+        separators = (",", ":") if _tight(text) else (", ", ": ")
         return json.dumps(value, separators=separators, ensure_ascii=text.isascii())
     written = json.dumps(value, indent=unit, ensure_ascii=text.isascii())
     return written.replace("\n", _newline(text) + indent)
