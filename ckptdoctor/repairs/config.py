@@ -63,7 +63,9 @@ def _rows(view: View, template: str) -> set[int]:
 
 
 def dtype(ckpt: Checkpoint, view: View, hit: Hit) -> Iterator[Edit]:
-    """Name the dtype that most matrices are stored in."""
+    """Name the dtype that most matrices are stored in, where their sizes bear it out."""
+    if any(found.code == "size-mismatch" for found in ckpt.defects):
+        return
     sizes: Counter[str] = Counter()
     for signature in view.signatures:
         for leaf in signature.leaves:
