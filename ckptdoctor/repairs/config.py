@@ -10,7 +10,7 @@ from .. import ruledata
 from ..checkpoint.nouns import Checkpoint, View
 from ..loaders.modules import architecture
 from ..model import Edit, Hit
-from .base import CONFIG, drop_key, has_key, is_whole, member, set_key
+from .base import CONFIG, drop_key, has_key, is_whole, member, set_key, value_at
 
 _TIE = "/tie_word_embeddings"
 _INNER_TIE = "/text_config/tie_word_embeddings"
@@ -63,7 +63,9 @@ def _rows(view: View, template: str) -> set[int]:
 
 
 def dtype(ckpt: Checkpoint, view: View, hit: Hit) -> Iterator[Edit]:
-    """Name the dtype that most matrices are stored in."""
+    """Name the dtype that most matrices are stored in, where their sizes bear it out."""
+    if any(found.code == "size-mismatch" for found in ckpt.defects):
+        return
     sizes: Counter[str] = Counter()
     for signature in view.signatures:
         for leaf in signature.leaves:
@@ -114,3 +116,33 @@ def hoist_text_config(ckpt: Checkpoint, view: View, hit: Hit) -> Iterator[Edit]:
     for key, value in inner.items():
         yield from set_key(ckpt, CONFIG, member(key), value)
     yield from drop_key(ckpt, CONFIG, "/text_config")
+
+
+def layers(ckpt: Checkpoint, view: View, hit: Hit) -> Iterator[Edit]:
+    """Count the layers that are stored, where the list of their kinds in config.json agrees with the files.
+
+    A count that stands alone against the files may as well be right, and the last layers lost.
+    """
+    at = "/text_config" if has_key(ckpt, CONFIG, "/text_config/num_hidden_layers") else ""
+    kinds = value_at(ckpt, CONFIG, f"{at}/layer_types")
+    found = _stacked(view)
+    if is_whole(ckpt, view) and isinstance(kinds, list) and len(kinds) == len(found) > 1:
+        last = found[len(found) - 1]
+        if any(found[number] == last for number in range(len(found) - 1)):
+            yield from set_key(ckpt, CONFIG, f"{at}/num_hidden_layers", len(found))
+
+
+def _stacked(view: View) -> dict[int, frozenset[str]]:
+    """Return layer number → names below it for the only stack of layers; empty if there are several, or holes."""
+    stacks: dict[str, dict[int, set[str]]] = {}
+    for signature in view.signatures:
+        head, star, tail = signature.template.partition(".layers.*")
+        if not star:
+            continue
+        at = head.count(".") + 2
+        for module in signature.modules:
+            layer = stacks.setdefault(head, {}).setdefault(int(module.split(".", at + 1)[at]), set())
+            layer.update(f"{tail}.{leaf.name}" for leaf in signature.leaves)
+    numbers = next(iter(stacks.values()), {}) if len(stacks) == 1 else {}
+    whole = sorted(numbers) == list(range(len(numbers)))
+    return {number: frozenset(names) for number, names in numbers.items()} if whole else {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from .. import ruledata
 from ..checkpoint.nouns import Checkpoint, Signature, View
@@ -11,6 +11,9 @@ from ..loaders.modules import ROUTERS, Architecture, architecture, family, is_co
 from ..loaders.vllm import fused_name
 
 _HEAD = "lm_head"
+_MOST_TRIED = 500_000
+"""Entries times modules that are tried: about a second of regular expressions."""
+_LONGEST = 5_000
 
 
 def skip_list(ckpt: Checkpoint, view: View, listed: object) -> list[str] | None:
@@ -22,21 +25,28 @@ def skip_list(ckpt: Checkpoint, view: View, listed: object) -> list[str] | None:
     known = architecture(ckpt, view)
     data = ruledata.load().loaders["vllm"]
     quantised = [m for s in view.signatures if family(s.stored.scheme).startswith("bnb-") for m in s.modules]
+    dense = list(_dense(view, known))
     old = [item for item in listed if isinstance(item, str)] if isinstance(listed, list) else None
-    kept = [] if old is None else [entry for entry in old if not _hits(entry, quantised, data)]
+    if len(old or ()) * (len(quantised) + len(dense)) > _MOST_TRIED or len(dense) > _LONGEST:
+        return old  # a list that somebody has to look at
+    entries = [] if old is None else [entry for entry in old if not _hits(entry, quantised, data)]
     head_is_dense = not any(module.rpartition(".")[2] == _HEAD for module in quantised)
-    entries = list(kept)
     if head_is_dense and not skips.transformers5(_HEAD, entries):
         entries.append(_HEAD)
-    for module in _dense(view, known):
-        if not (skips.transformers5(module, entries) and skips.transformers4(module, entries)):
-            entries.append(module)
+    told = set(_named(dense, entries, skips.transformers5)) & set(_named(dense, entries, skips.transformers4))
+    entries += [module for module in dense if module not in told]
     for name in _fused(view, known, quantised, data):
         if not skips.vllm_bnb(name, entries):
             entries.append(name)
     if old is None and entries == [_HEAD]:
         return None  # what loaders leave out without being told
     return entries
+
+
+def _named(modules: list[str], entries: list[str], match: Callable[[str, list[str]], bool]) -> Iterator[str]:
+    """Yield the modules that some entry names; entry by entry, as ``re`` keeps few compiled expressions."""
+    for entry in entries:
+        yield from (module for module in modules if match(module, [entry]))
 
 
 def _hits(entry: str, quantised: list[str], data: Mapping[str, object]) -> bool:
