@@ -64,6 +64,7 @@ def card(rule: str, value: dict[str, Any]) -> dict[str, Any]:
             for loader, rows in value.get("outcomes", {}).items()
         },
         "observed": value.get("observed", {}),
+        "fix": value.get("fix", {}),
     }
 
 
