@@ -54,7 +54,7 @@ def edited(text: str, around: str, values: Mapping[str, object], drop: Collectio
     changes += _gaps(text, start, members, kept)
     new = {key: value for key, value in values.items() if key not in here}
     if new:
-        changes.append(_appended(text, start, [members[place] for place in kept], new))
+        changes.append(_appended(text, start, members, kept[-1:], new))
     return spliced(text, changes)
 
 
@@ -74,14 +74,16 @@ def _gaps(
 
 
 def _appended(
-    text: str, start: int, members: Sequence[Member], new: Mapping[str, object]
+    text: str, start: int, members: Sequence[Member], last: Sequence[int], new: Mapping[str, object]
 ) -> tuple[int, int, str]:
-    style = _style(text, start, members)
+    """Return the insertion of new members behind the ``last`` one that is kept, in the style of all that were there."""
+    style = _style(text, start, members if last else ())
     written = style.comma.join(
         f"{_text(text, key)}{style.colon}{_dump(text, value, style.indent)}" for key, value in new.items()
     )
-    if members:
-        return members[-1].end, members[-1].end, style.comma + written
+    if last:
+        end = members[last[0]].end
+        return end, end, style.comma + written
     inside = start + 1
     return inside, inside, style.first + written + style.last
 
