@@ -107,13 +107,18 @@ def relations(installed: Mapping[str, str]) -> Iterator[Relation]:
                 yield Relation(
                     loader, version, row["package"], (spec,), row.get("why", ""), "", row["evidence"]
                 )
-    for package, rows in data["requirements"].items():
+    for package in data["requirements"]:
         if package in installed:
-            yield from _declared(package, installed[package], rows)
+            yield from _declared(package, installed[package])
 
 
-def _declared(package: str, version: str, rows: list[dict[str, Any]]) -> Iterator[Relation]:
-    """Yield what a version asks for; between two versions read, what either of them would be content with."""
+@lru_cache(maxsize=1024)
+def _declared(package: str, version: str) -> tuple[Relation, ...]:
+    """Return what a version asks for; between two versions read, what either of them would be content with."""
+    return tuple(_asked(package, version, ruledata.environment()["requirements"][package]))
+
+
+def _asked(package: str, version: str, rows: list[dict[str, Any]]) -> Iterator[Relation]:
     for other in dict.fromkeys(row["package"] for row in rows):
         own = [row for row in rows if row["package"] == other]
         within = [row for row in own if _set(row["versions"]).contains(version, prereleases=True)]
