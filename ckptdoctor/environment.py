@@ -97,7 +97,8 @@ def relations(installed: Mapping[str, str]) -> Iterator[Relation]:
         version = installed.get(row["package"])
         for span in row["spans"] if version else ():
             if _set(span["versions"]).contains(version or "", prereleases=True):
-                words = row["why"], row.get("error", ""), row["evidence"], tuple(row["references"])
+                error = row.get("error", "").replace("{minimum}", span["spec"].removeprefix(">="))
+                words = row["why"], error, row["evidence"], tuple(row["references"])
                 yield Relation(row["package"], version or "", row["with"], (span["spec"],), *words)
     for loader, facts in ruledata.load().loaders.items():
         for row in facts.get("fits", ()):

@@ -30,7 +30,7 @@ def remedy(installed: Mapping[str, str]) -> Remedy:
     now = dict(installed)
     asked: dict[str, str] = {}
     stuck: list[Problem] = []
-    while left := [p for p in problems(now) if p not in stuck and not _settled(p, asked)]:
+    while left := [p for p in _open(now, asked) if p not in stuck]:
         problem = min(left, key=_rank)
         change = next(filter(None, (_change(name, problem, now, asked) for name in _pair(problem))), None)
         if change is None:
@@ -38,6 +38,7 @@ def remedy(installed: Mapping[str, str]) -> Remedy:
             continue
         package, spec = change
         asked[package] = spec
+        stuck.clear()  # what one package makes impossible, another version of it may allow
         if spec.startswith("=="):
             now[package] = spec[2:]
     exact = {name: version for name, version in now.items() if asked.get(name, "==").startswith("==")}
@@ -50,9 +51,14 @@ def _pair(problem: Problem) -> tuple[str, str]:
     return problem.relation.other, problem.relation.package
 
 
-def _settled(problem: Problem, asked: Mapping[str, str]) -> bool:
-    """Whether one of the two will have a version of pip's choice."""
-    return any(name in asked and not asked[name].startswith("==") for name in _pair(problem))
+def _open(now: Mapping[str, str], asked: Mapping[str, str]) -> list[Problem]:
+    """Return the problems between packages of known version: what is asked for loosely is up to pip."""
+    loose = _loose(asked)
+    return [problem for problem in problems(now) if not loose.intersection(_pair(problem))]
+
+
+def _loose(asked: Mapping[str, str]) -> set[str]:
+    return {name for name, spec in asked.items() if not spec.startswith("==")}
 
 
 def _rank(problem: Problem) -> int:
@@ -71,33 +77,30 @@ def _change(
     """Return what to ask for to solve ``problem`` by changing ``package``, None when that cannot be."""
     if package in asked:
         return None
-    version = _release(package, now)
+    version = _release(package, now, asked)
     if package == problem.relation.package and not _newer(version, now[package]):
         return None  # going back with the one that asks would undo what somebody chose
     if version:
-        solved = all(_pair(other) != _pair(problem) for other in problems({**now, package: version}))
+        solved = all(_pair(other) != _pair(problem) for other in _open({**now, package: version}, asked))
         return (package, f"=={version}") if solved else None
     if releases(package):
         return None
-    spec = _specifier(package, now)
+    loose = _loose(asked)
+    spec = _specifier(package, {name: version for name, version in now.items() if name not in loose})
     return None if spec is None else (package, spec)
 
 
-def _release(package: str, installed: Mapping[str, str]) -> str:
+def _release(package: str, now: Mapping[str, str], asked: Mapping[str, str]) -> str:
     """Return the newest known release that goes with the rest, else the newest that the rest is content with.
 
     In the second case pip changes what the release itself asks for.
     """
     content = ""
     for version in sorted(releases(package), key=ruledata.parse_version, reverse=True):
-        wrong = [
-            p.relation
-            for p in problems({**installed, package: version})
-            if package in (p.relation.package, p.relation.other)
-        ]
+        wrong = [p for p in _open({**now, package: version}, asked) if package in _pair(p)]
         if not wrong:
             return version
-        if not content and all(relation.other != package for relation in wrong):
+        if not content and all(problem.relation.other != package for problem in wrong):
             content = version
     return content
 

@@ -140,17 +140,6 @@ def holds(spec: Sequence[Sequence[Any]], version: tuple[int, ...]) -> bool:
     return True
 
 
-def in_words(spec: Sequence[Sequence[Any]]) -> str:
-    """Return an interval as people write it: ``0.8.5 – 0.24.0``, ``0.30.0 and later``, ``0.6.4``."""
-    bounds = {sign: ".".join(map(str, bound)) for sign, bound in spec}
-    if "==" in bounds:
-        return bounds["=="]
-    low, high = bounds.get(">="), bounds.get("<=")
-    if low and high:
-        return f"{low} – {high}"
-    return f"{low} and later" if low else f"{high} and earlier"
-
-
 def first_row(rows: Sequence[Row] | str | None, version: str, facts: Mapping[str, object]) -> Row | None:
     """Return the first row that names ``version`` and whose ``when`` agrees with ``facts``."""
     if rows is None or isinstance(rows, str):

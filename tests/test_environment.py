@@ -142,6 +142,69 @@ def test_one_package_that_does_not_fit(change: dict[str, str], pairs: set[str], 
     assert found.stuck == ()
 
 
+def test_one_command_for_everything() -> None:
+    installed = {
+        **SOUND,
+        "transformers": "5.23.0",
+        "tokenizers": "0.23.3",
+        "bitsandbytes": "0.45.5",
+        "peft": "0.17.1",
+    }
+    installed |= {
+        "vllm": "0.32.0",
+        "vllm-bnb-plugin": "0.0.2",
+        "unsloth_zoo": "2025.3.9",
+        "huggingface-hub": "2.4.0",
+    }
+    assert len(wrong(installed)) == 10
+    found = remedy(installed)
+    assert found.stuck == ()
+    assert set(found.install) == {
+        "bitsandbytes>=0.48.1",
+        "peft>=0.19.1",
+        "vllm-bnb-plugin==0.0.3",
+        "unsloth_zoo==2026.10.9",
+        "transformers==5.17.0",
+        "huggingface-hub>=1.31.0,<2.0",
+    }
+
+
+def test_what_nothing_fits_is_said(tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As of 2026-11 the newest releases go together, so one that does not is made up."""
+    data = copy.deepcopy(dict(ruledata.environment()))
+    row = {
+        "spans": [{"versions": "", "spec": "<2.14"}],
+        "why": "made up",
+        "evidence": "source",
+        "references": [],
+    }
+    data["breaks"].append({"package": "unsloth", "with": "torch", **row})
+    monkeypatch.setattr(ruledata, "environment", lambda: data)
+    installed = {**SOUND, "vllm": "0.33.0"}
+    (problem,) = remedy(installed).stuck
+    assert (problem.relation.package, problem.relation.other) == ("vllm", "torch")
+    assert main(["env", "--python", str(site(tmp_path / "s", installed))]) == 1
+    assert "no torch known here fits all of them; look for another vllm" in capsys.readouterr().out
+
+
+def test_another_release_of_the_one_that_asks() -> None:
+    """That vLLM wants a torch that this Unsloth does not, and the next Unsloth does."""
+    installed = {
+        **SOUND,
+        "vllm": "0.33.0",
+        "unsloth": "2026.9.14",
+        "unsloth_zoo": "2026.10.9",
+        "torch": "2.12.0",
+    }
+    assert {"unsloth==2026.10.9", "torch==2.14.0"} <= set(remedy(installed).install)
+
+
+def test_an_error_names_the_version_it_asks_for() -> None:
+    installed = {**SOUND, "transformers": "5.13.1", "peft": "0.19.0"}
+    (problem,) = [p for p in problems(installed) if p.relation.other == "peft"]
+    assert problem.relation.error.endswith("please use a version >= 0.19.1")
+
+
 def test_what_is_installed_for_it_goes_together() -> None:
     """Exact versions that the remedy names leave nothing to complain about between packages of known version."""
     installed = {**SOUND, "unsloth_zoo": "2025.3.9", "transformers": "5.23.0"}

@@ -102,18 +102,22 @@ def as_text(report: Installation, page: Page) -> str:
             [*lines, *hang([Segment("  ? ", "warn")], "nothing installed here that we know of", page)], page
         )
     lines += _table(report)
+    close = False
     for problem in found.problems:
-        lines += [[], *_problem_lines(problem, page)]
+        told = _problem_lines(problem, page)
+        lines += [*([] if close and len(told) == 1 else [[]]), *told]
+        close = len(told) == 1
     if found.hints:
         lines.append([])
     for hint in found.hints:
         lines += _hint_lines(hint, report, page)
     if report.command:
         lines += [[], [Segment("  Install", "strong")], [Segment("    "), seg(report.command)]]
+    stuck: dict[str, list[str]] = {}
     for problem in report.remedy.stuck:
-        what = (
-            f"no {problem.relation.other} fits everything installed here; change {problem.relation.package}"
-        )
+        stuck.setdefault(problem.relation.other, []).append(problem.relation.package)
+    for other, packages in stuck.items():
+        what = f"no {other} known here fits all of them; look for another {' or '.join(packages)}"
         lines += hang([Segment("  ? ", "warn")], what, page)
     return paint([*lines, [], *_summary(report, page)], page)
 
