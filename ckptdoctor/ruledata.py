@@ -142,17 +142,6 @@ def holds(spec: Sequence[Sequence[Any]], version: tuple[int, ...]) -> bool:
     return True
 
 
-def in_words(spec: Sequence[Sequence[Any]]) -> str:
-    """Return an interval as people write it: ``0.8.5 – 0.24.0``, ``0.30.0 and later``, ``0.6.4``."""
-    bounds = {sign: ".".join(map(str, bound)) for sign, bound in spec}
-    if "==" in bounds:
-        return bounds["=="]
-    low, high = bounds.get(">="), bounds.get("<=")
-    if low and high:
-        return f"{low} – {high}"
-    return f"{low} and later" if low else f"{high} and earlier"
-
-
 def first_row(rows: Sequence[Row] | str | None, version: str, facts: Mapping[str, object]) -> Row | None:
     """Return the first row that names ``version`` and whose ``when`` agrees with ``facts``."""
     if rows is None or isinstance(rows, str):
@@ -201,6 +190,12 @@ def patterns() -> list[dict[str, Any]]:
     """Return all cards' error texts as ``{rule, text, loader, known, exception, regex, literal}``, for explain."""
     entries: list[dict[str, Any]] = _read("patterns.json")
     return entries
+
+
+def environment() -> Mapping[str, Any]:
+    """Return which versions of packages go together: packages, breaks, for_checkpoints, requirements."""
+    data: Mapping[str, Any] = _read("environment.json")
+    return data
 
 
 def architecture(class_name: str) -> Mapping[str, Any] | None:

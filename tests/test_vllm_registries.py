@@ -8,7 +8,8 @@ from itertools import pairwise
 import pytest
 
 from ckptdoctor import ruledata
-from ckptdoctor.ruledata import in_words, matches, parse_version
+from ckptdoctor.loaders.facts import in_words
+from ckptdoctor.ruledata import matches, parse_version
 
 from . import intervals
 from .conftest import ROOT

@@ -224,9 +224,7 @@ def _unlisted(ckpt: Checkpoint, version: str, data: Data) -> str:
         return ""
     if not spans:
         return f"vLLM's registry does not list {name[:60]}"
-    return (
-        f"vLLM's registry is known to list {name[:60]} only in {' and '.join(map(ruledata.in_words, spans))}"
-    )
+    return f"vLLM's registry is known to list {name[:60]} only in {' and '.join(map(facts.in_words, spans))}"
 
 
 def _unmodelled(method: str, files: tuple[str, ...], ckpt: Checkpoint, events: list[Event]) -> str:
