@@ -264,6 +264,8 @@ class Report(NamedTuple):
     """Why there was nothing to check, else empty."""
     suppressed: tuple[Suppressed, ...] = ()
     """Findings that settings or a baseline accept. Verdicts still tell what the loaders do about them."""
+    base: str | None = None
+    """The model that an adapter was checked against, as the user typed it."""
 
     def raise_for(self, loader: str) -> None:
         """Raise CheckpointError if ``loader`` (``"vllm"``, or a target's whole label) would not serve this checkpoint.

@@ -19,4 +19,8 @@ def model(name: str) -> Loader:
         from .unsloth import Unsloth
 
         return Unsloth()
+    if name == "peft":
+        from .peft import Peft
+
+        return Peft()
     raise KeyError(name)

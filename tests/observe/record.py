@@ -12,7 +12,7 @@ import json
 from collections import Counter
 from pathlib import Path
 
-from tests.observe.cases import Case, load_cases
+from tests.observe.cases import Case, adapter_base, load_cases
 from tests.observe.driver import observe
 from tests.observe.paths import OBSERVED
 
@@ -31,6 +31,8 @@ def main() -> None:
     parser.add_argument("--timeout", type=float, default=120.0, help="seconds for one case")
     args = parser.parse_args()
     cases = [case for case in load_cases(args.family) if not args.case or case.id in args.case]
+    if args.loader == "peft":  # it loads nothing but adapters
+        cases = [case for case in cases if adapter_base(case) is not None]
     records = observe(args.python, WORKERS / f"{args.loader}.py", cases, args.timeout)
     path = OBSERVED / f"{args.loader}-{records[0].versions[args.loader]}.jsonl"
     save(path, {record.case: record.line() for record in records}, load_cases())
