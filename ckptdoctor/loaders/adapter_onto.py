@@ -60,6 +60,7 @@ def events(onto: Onto) -> Iterator[Event]:
         at = (Location(CONFIG, "/target_modules"),)
         yield Event("adapter-target-nowhere", "fails", {"targets": names}, at, error=error)
         return
+    yield from _tied(onto, targeted)
     yield from _lost_keys(onto)
     yield from _misfits(onto, targeted)
     yield from _whole_misfits(onto)
@@ -137,6 +138,14 @@ def _lost_keys(onto: Onto) -> Iterator[Event]:
         places = _places(missing)
         error = f"KeyError: '{missing[0]}'"
         yield Event("adapter-saved-absent", "fails", {}, places, "", len(missing), error)
+
+
+def _tied(onto: Onto, targeted: Mapping[str, Module]) -> Iterator[Event]:
+    """A pair on one end of a tied base: computed apart while loaded, but merging writes it into the shared weight."""
+    ends = [name for name, module in targeted.items() if module.kind in ("head", "embedding")]
+    if onto.base.tied and ends and not onto.config.get("ensure_weight_tying"):
+        at = (Location(CONFIG, "/target_modules"),)
+        yield Event("adapter-tied", "ok", {"modules": tuple(sorted(ends))}, at)
 
 
 def _tied_head(onto: Onto, module: Module) -> bool:

@@ -13,6 +13,8 @@ import warnings
 MAX_LENGTH = 1000
 MAX_REPEATS = 4
 """Unbounded repetitions; matching a name of n letters costs at most about n to this power, divided by its factorial."""
+MAX_NAME = 128
+"""Letters of a module's name: with the repetitions above, the worst match takes some tenths of a second."""
 DEADLINE_S = 1.0
 """Seconds one expression may cost over all names."""
 
@@ -37,8 +39,10 @@ class Expression:
 
     def fullmatch(self, name: str) -> bool:
         """Whether all of ``name`` matches."""
+        if len(name) > MAX_NAME:
+            raise Untame(self._compiled.pattern[:100])
         begun = time.perf_counter()
-        found = self._compiled.fullmatch(name[:MAX_LENGTH]) is not None
+        found = self._compiled.fullmatch(name) is not None
         self._left -= time.perf_counter() - begun
         if self._left < 0:
             raise Untame(self._compiled.pattern[:100])
@@ -46,26 +50,39 @@ class Expression:
 
 
 def is_tame(pattern: str, most: int = MAX_REPEATS) -> bool:
-    """Whether ``pattern`` repeats at most ``most`` times without bound, and nothing that repeats itself."""
-    loops = 0
-    groups = [False]
-    """Per open group: whether it holds a repetition."""
+    """Whether no way through ``pattern`` repeats more than ``most`` times without bound, and nothing that repeats."""
+    open_groups = [_Group()]
     closed = False
+    """The token before this one ended a group that holds a repetition."""
     for token in _TOKEN.findall(pattern):
         if token == "(?" or re.fullmatch(r"\\\d", token):
             return False
-        if token.startswith("("):
-            groups.append(False)
+        group = open_groups[-1]
+        if token.startswith("(") and token[:2] in ("(", "(?"):
+            open_groups.append(_Group())
         elif token == ")":
-            if len(groups) == 1:
+            if len(open_groups) == 1:
                 return False
-            closed = groups.pop()
-            groups[-1] = groups[-1] or closed
+            closed = open_groups.pop().most > 0
+            open_groups[-1].add(group.most)
             continue
+        elif token == "|":
+            group.branch = 0
         elif _LOOPS.fullmatch(token):
-            loops += 1
-            if closed or loops > most:
+            if closed:
                 return False
-            groups[-1] = True
+            group.add(1)
         closed = False
-    return len(groups) == 1 and "(?" not in pattern.replace("(?:", "")
+    return len(open_groups) == 1 and open_groups[0].most <= most and "(?" not in pattern.replace("(?:", "")
+
+
+class _Group:
+    """How often a group repeats without bound: in this branch of it, and in the branch that does most."""
+
+    def __init__(self) -> None:
+        self.branch = 0
+        self.most = 0
+
+    def add(self, loops: int) -> None:
+        self.branch += loops
+        self.most = max(self.most, self.branch)
