@@ -277,6 +277,8 @@ class Report(NamedTuple):
     """Findings that settings or a baseline accept. Verdicts still tell what the loaders do about them."""
     unchanged: Unchanged | None = None
     """Set where ``findings`` and ``verdicts`` are only those that differ between versions of a loader."""
+    base: str | None = None
+    """The model that an adapter was checked against, as the user typed it."""
 
     def raise_for(self, loader: str) -> None:
         """Raise CheckpointError if ``loader`` (``"vllm"``, or a target's whole label) would not serve this checkpoint.

@@ -12,6 +12,7 @@ from ..checkpoint.comparison import Missing
 from ..checkpoint.nouns import Checkpoint, Index, Signature, View
 from ..model import Location, Outcome, Target
 from . import adapter, facts, skips
+from .adapter_tensors import CONFIG
 from .base import Event, Plan, Reading
 from .completeness import tensor_events
 from .configs import known_model_types, model_type_events, unread_keys
@@ -61,8 +62,10 @@ class Transformers:
         """Say how every weight is held, and what is missing, mismatched or read as what it is not."""
         known = architecture(ckpt, view)
         if plan.method == "lora":
-            told = (*plan.events, *adapter.events(ckpt, view))
-            return Reading(target, plan, {}, told, facts.evidence(data, target))
+            told, unknown = adapter.judge(ckpt)
+            alone = "" if unknown == adapter.NO_BASE else unknown  # it may be merged into any base later
+            plan = plan._replace(unknown=alone)
+            return Reading(target, plan, {}, (*plan.events, *told), facts.evidence(data, target))
         events = list(plan.events)
         held: Held = {}
         if plan.files and not plan.unknown and not is_mlx(ckpt):
@@ -281,7 +284,7 @@ def _beside_an_adapter(ckpt: Checkpoint) -> Plan:
 
 
 def _without_config(ckpt: Checkpoint) -> Plan:
-    if adapter.CONFIG in ckpt.entries:
+    if CONFIG in ckpt.entries:
         return adapter.plan(ckpt)
     if ckpt.label.endswith(".safetensors"):
         return Plan((), frozenset(ckpt.entries), unknown="a single file: no config.json was looked at")

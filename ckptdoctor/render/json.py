@@ -28,6 +28,7 @@ def as_dict(report: Report) -> dict[str, object]:
         "tool": f"ckptdoctor {__version__}",
         "rulebook": report.rulebook,
         "target": report.target,
+        "base": report.base,
         "revision": report.revision,
         "schemes": list(report.schemes),
         "weights": report.weights,

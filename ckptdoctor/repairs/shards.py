@@ -20,6 +20,8 @@ SINGLE = "model.safetensors"
 _PART = re.compile(r"(?P<stem>.+?)[-_](?P<number>\d{1,9})-of-(?P<total>\d{1,9})\.safetensors\Z")
 _DOUBLED = re.compile(r"(?P<stem>.+)\.safetensors(?P<part>-\d+-of-\d+\.safetensors)\Z")
 _OTHERS = ("adapter_model*", "consolidated*")
+_FOREIGN = 0.1
+"""Below this share of the expected tensors the architecture in config.json says nothing about these files."""
 _FEW = 100
 """Entries changed one by one; more, and the index is written whole."""
 
@@ -52,7 +54,9 @@ def model_files(ckpt: Checkpoint) -> list[str]:
 
 def _is_complete(ckpt: Checkpoint, files: Sequence[str], names: set[str], listed: Iterable[str]) -> bool:
     found = architecture(ckpt, ckpt.view(tuple(files))).comparison
-    return not found.missing if found is not None else names.issuperset(listed)
+    if found is None or found.matched < _FOREIGN:
+        return names.issuperset(listed)
+    return not found.missing
 
 
 def _is_other(file: str) -> bool:
@@ -137,6 +141,7 @@ def total_size(ckpt: Checkpoint, view: View, hit: Hit) -> Iterator[Edit]:
         index is None
         or found is None
         or found.mismatched
+        or found.missing
         or any(
             name not in ckpt.shards[file].tensors
             for name, file in index.weight_map.items()
@@ -195,8 +200,8 @@ def hide_single(ckpt: Checkpoint, view: View, hit: Hit) -> Iterator[Edit]:
     """Set ``model.safetensors`` aside where the files of the index are a whole model without it."""
     named = ckpt.index.files if ckpt.index else ()
     if named and all(file in ckpt.shards and ckpt.shards[file].readable for file in named):
-        found = architecture(ckpt, ckpt.view(tuple(named))).comparison
-        if found is None or not found.missing:
+        names = {name for file in named for name in ckpt.shards[file].tensors}
+        if _is_complete(ckpt, named, names, tuple(ckpt.index.weight_map) if ckpt.index else ()):
             yield from set_aside(ckpt, SINGLE)
 
 
