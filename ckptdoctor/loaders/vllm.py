@@ -27,6 +27,7 @@ from .modules import (
     kind,
 )
 from .precision import SKIPPED, UNDECLARED, Held, disagreements, hold
+from .quantised import in_vllm
 from .vllm_files import BNB, pick_files
 
 Data = Mapping[str, object]
@@ -64,13 +65,18 @@ class Vllm:
             in_flight = bool(target.options.get("quantization")) and not declares_bnb(ckpt)
             experts = facts.does(data, "bnb-experts-load", target.version)
             read_as = self._reader(ckpt, plan.method, known, data, in_flight, experts)
-            held = hold(view, read_as, lambda s: plan.method == BNB)
-            events += disagreements(view, held, data, target, asked="bnb-4bit" if in_flight else "")
+            if plan.method in in_vllm.FAMILIES:
+                found = in_vllm.read(ckpt, view, known, plan.method, target, data)
+                held, plan = found.held, plan._replace(unknown=found.doubt)
+                events += found.events
+            else:
+                held = hold(view, read_as, lambda s: plan.method == BNB)
+                events += disagreements(view, held, data, target, asked="bnb-4bit" if in_flight else "")
             events += tensor_events(
                 view,
                 known,
                 lambda row: outcome_of_missing(row, known, plan.method, target, data),
-                unexpected=_outcome_of_unexpected,
+                unexpected=_outcome_of_unexpected(in_vllm.drops_name(ckpt, target, data)),
                 bare="fails",
                 readable=all_readable(ckpt, view),
             )
@@ -159,7 +165,8 @@ def settle_method(ckpt: Checkpoint, target: Target, data: Data) -> tuple[str, li
         return "", [], ()
     rows = [row for row in facts.rows(data, "methods") if row["method"] == method]
     if any(ruledata.matches(row["versions"], version) for row in rows):
-        return method, _missing_keys(method, block, version, data), ()
+        refused = _missing_keys(method, block, version, data) or in_vllm.refusals(method, block, target, data)
+        return method, refused, ()
     for row in facts.rows(data, "plugins"):
         if row["method"] != method or not ruledata.matches(row["versions"], version):
             continue
@@ -242,13 +249,14 @@ def _siblings_present(row: Missing, known: Architecture, data: Data) -> bool:
     return any(index not in other for other in others for index in row.indices)
 
 
-def _outcome_of_unexpected(template: str) -> Outcome:
-    """A tensor without a place raises, unless it is a bias or a rotary table."""
-    return "ok" if template.endswith((".bias", "rotary_emb.inv_freq")) else "fails"
+def _outcome_of_unexpected(dropped: Callable[[str], bool]) -> Callable[[str], Outcome]:
+    """A tensor without a place raises, unless it is a bias or a rotary table, or its model passes over it."""
+    harmless = (".bias", "rotary_emb.inv_freq")
+    return lambda tensor: "ok" if tensor.endswith(harmless) or dropped(tensor) else "fails"
 
 
 def _unmodelled(method: str, files: tuple[str, ...], ckpt: Checkpoint, events: list[Event]) -> str:
-    if method not in ("", BNB) and not events:
+    if method not in ("", BNB, *in_vllm.FAMILIES) and not events:
         return f"{method} in vLLM is not modelled yet"
     if not files and not events:
         pickled = any(name.endswith((".bin", ".pt")) for name in ckpt.entries)

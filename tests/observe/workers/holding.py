@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from tests.observe.container import read_shard
+from tests.observe.workers.tracing import plain
 
 SCHEMES = {
     torch.bfloat16: "bf16",
@@ -30,7 +31,9 @@ DEQUANTISED_ON_CPU = {"fp8", "fp8-e5m2"}
 def values(model: Any) -> dict[str, torch.Tensor]:
     """Every parameter and persistent buffer as float32, quantised weights as the numbers they stand for."""
     state = {n: t for n, t in model.state_dict().items() if isinstance(t, torch.Tensor)}
-    found = {n: t.float() for n, t in state.items() if ".weight." not in n and not n.endswith(BOOKKEEPING)}
+    found = {
+        n: plain(t).float() for n, t in state.items() if ".weight." not in n and not n.endswith(BOOKKEEPING)
+    }
     for name, module in model.named_modules():
         if type(module).__name__ == "Linear4bit" and getattr(module.weight, "quant_state", None) is not None:
             found[f"{name}.weight"] = four_bit(module.weight)
