@@ -234,6 +234,10 @@ class Verdict(NamedTuple):
     sampled: bool = False
     reason: str = ""
     """One short clause for people: why the outcome is not ``ok``, or why it is ``unknown``."""
+    tensor_parallel: tuple[int, ...] | None = None
+    """Numbers of devices (up to 64) that the loader can split the model over; None where it is not known."""
+    weights: int | None = None
+    """Bytes of weights that one device holds once loaded; None where nothing is held or it is not known."""
 
 
 class BytesRead(NamedTuple):

@@ -95,7 +95,7 @@ class Transformers:
                 lambda row: _outcome_of_missing(ckpt, row, known, plan, target, data),
                 unexpected=lambda template: "ok",
                 bare=bare,
-                readable=all_readable(ckpt, view),
+                readable=all_readable(ckpt, view) and not plan.unknown,
             )
         return Reading(target, plan, held, tuple(events), facts.evidence(data, target))
 

@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping
 from .. import ruledata
 from ..checkpoint.comparison import Missing
 from ..checkpoint.nouns import Checkpoint, Signature, View
-from ..model import Location, Outcome, Target
-from . import facts, skips
+from ..model import Facts, Location, Outcome, Target
+from . import facts, parallel, skips
 from .base import Event, Plan, Reading
 from .completeness import tensor_events
 from .configs import known_model_types, model_type_events
@@ -78,9 +78,11 @@ class Vllm:
                 lambda row: outcome_of_missing(row, known, plan.method, target, data),
                 unexpected=_outcome_of_unexpected(in_vllm.drops_name(ckpt, target, data)),
                 bare="fails",
-                readable=all_readable(ckpt, view),
+                readable=all_readable(ckpt, view) and not plan.unknown,
             )
-        return Reading(target, plan, held, tuple(events), facts.evidence(data, target))
+        split = parallel.legal(ckpt, plan.method) if "config.json" in ckpt.entries else None
+        events += _not_split(ckpt, plan.method, target, split)
+        return Reading(target, plan, held, tuple(events), facts.evidence(data, target), split)
 
     def _reader(
         self, ckpt: Checkpoint, method: str, known: Architecture, data: Data, in_flight: bool, experts: bool
@@ -127,6 +129,16 @@ class Vllm:
             )
 
         return read
+
+
+def _not_split(ckpt: Checkpoint, method: str, target: Target, legal: tuple[int, ...] | None) -> list[Event]:
+    """Return the refusal of the number of devices that the target asks for (bitsandbytes has a rule of its own)."""
+    number = target.options.get("tp", 1)
+    why = parallel.reason(ckpt, method, number) if type(number) is int and legal is not None else ""
+    if not why or type(number) is not int:
+        return []
+    told: Facts = {"tp": number, "why": why, "legal": legal}
+    return [Event("tensor-parallel", "fails", told, (Location("config.json"),))]
 
 
 def declared_block(ckpt: Checkpoint) -> Mapping[str, object]:

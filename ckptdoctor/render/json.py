@@ -89,6 +89,8 @@ def _verdict(verdict: Verdict) -> dict[str, object]:
         "evidence": verdict.evidence,
         "needs": list(verdict.needs),
         "sampled": verdict.sampled,
+        "tensor_parallel": None if verdict.tensor_parallel is None else list(verdict.tensor_parallel),
+        "weights": verdict.weights,
     }
 
 

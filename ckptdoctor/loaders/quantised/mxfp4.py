@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ...checkpoint.nouns import Signature, View
-from ...model import Location, Outcome
+from ...model import Facts, Location, Outcome
 from ..base import Event
 from ..modules import family
 from ..precision import Held
@@ -45,7 +45,7 @@ def _lacks(view: View, signature: Signature, missing: Callable[[bool], Outcome])
                     )
                 )
         if blocks and scales and blocks.shape[:-1] != scales.shape:
-            facts = {"leaf": f"{stem}_scales", "expected": blocks.shape[:-1], "got": scales.shape}
+            facts: Facts = {"leaf": f"{stem}_scales", "expected": blocks.shape[:-1], "got": scales.shape}
             at = _at(view, signature, f"{stem}_scales")
             found.append(Event("part-shape", "fails", facts, at, signature.template, signature.count))
     return found
