@@ -52,6 +52,7 @@ class Vllm:
             (*model_type_events(ckpt, _model_types(data, target.version)), *events, *refusals),
             method,
             unknown=_unmodelled(method, files, ckpt, events + refusals)
+            or in_vllm.unread(method, target, data)
             or _unlisted(ckpt, target.version, data),
             needs=needs,
         )

@@ -46,7 +46,7 @@ def read(
     five = facts.does(data, "parts-are-initialised", target.version)
     experts = any(s.stored.quantized and ".experts" in s.template for s in view.signatures)
     if method == "mxfp4":
-        return Read(*mxfp4.read(view, dtype, lambda both: "corrupt" if both and five else "fails"))
+        return Read(*mxfp4.read(view, dtype, lambda both: "corrupt" if both and five else "fails", "fails"))
     if method != "compressed-tensors" and not five:
         return Read({}, [], f"{method} in transformers 4 has not been observed")
     if method == "torchao":

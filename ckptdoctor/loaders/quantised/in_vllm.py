@@ -75,6 +75,12 @@ def refusals(method: str, block: Mapping[str, object], target: Target, data: Dat
     ]
 
 
+def unread(method: str, target: Target, data: Data) -> str:
+    """Say that the method was not read at this version, "" where it was."""
+    known = method not in FAMILIES or facts.does(data, "parts-were-read", target.version)
+    return "" if known else f"{method} in vLLM before 0.20 is not modelled"
+
+
 def _refused_groups(block: Mapping[str, object], target: Target, data: Data) -> Iterator[tuple[str, str]]:
     ordered = facts.does(data, "desc-act-refused", target.version)
     for group in declared.groups(block):
@@ -90,7 +96,7 @@ def read(ckpt: Checkpoint, view: View, known: Architecture, method: str, target:
     block = block if isinstance(block, dict) else {}
     family = FAMILIES[method]
     if family == "mxfp4":
-        return Read(*mxfp4.read(view, "", lambda both: "corrupt"), "")
+        return Read(*mxfp4.read(view, "", lambda both: "corrupt", "unknown"), "")
     chosen = _chooser(family, view, known, block, target, data)
     if isinstance(chosen, str):
         return Read({}, [], chosen)

@@ -13,7 +13,9 @@ from ..precision import Held
 STEMS = ("gate_up_proj", "down_proj")
 
 
-def read(view: View, dtype: str, missing: Callable[[bool], Outcome]) -> tuple[Held, list[Event]]:
+def read(
+    view: View, dtype: str, missing: Callable[[bool], Outcome], misshapen: Outcome
+) -> tuple[Held, list[Event]]:
     """Return how modules are held and which halves lack the other; ``missing`` is asked whether both are gone."""
     held: Held = {}
     events: list[Event] = []
@@ -21,11 +23,13 @@ def read(view: View, dtype: str, missing: Callable[[bool], Outcome]) -> tuple[He
         if signature.modules:
             dense = family(signature.stored.scheme) == "dense"
             held[index] = {(dtype if dense and dtype else signature.stored.scheme): signature.modules}
-            events += _lacks(view, signature, missing)
+            events += _lacks(view, signature, missing, misshapen)
     return held, events
 
 
-def _lacks(view: View, signature: Signature, missing: Callable[[bool], Outcome]) -> list[Event]:
+def _lacks(
+    view: View, signature: Signature, missing: Callable[[bool], Outcome], misshapen: Outcome
+) -> list[Event]:
     if not any(signature.leaf(f"{stem}{end}") for stem in STEMS for end in ("_blocks", "_scales")):
         return []
     found = []
@@ -47,7 +51,7 @@ def _lacks(view: View, signature: Signature, missing: Callable[[bool], Outcome])
         if blocks and scales and blocks.shape[:-1] != scales.shape:
             facts: Facts = {"leaf": f"{stem}_scales", "expected": blocks.shape[:-1], "got": scales.shape}
             at = _at(view, signature, f"{stem}_scales")
-            found.append(Event("part-shape", "fails", facts, at, signature.template, signature.count))
+            found.append(Event("part-shape", misshapen, facts, at, signature.template, signature.count))
     return found
 
 
