@@ -238,6 +238,10 @@ class Verdict(NamedTuple):
     """One short clause for people: why the outcome is not ``ok``, or why it is ``unknown``."""
     uses: tuple[str, ...] = ()
     """Packages of the target beside the loader itself that had a say: a plug-in only where its method is used."""
+    tensor_parallel: tuple[int, ...] | None = None
+    """Numbers of devices (up to 64) that the loader can split the model over; None where it is not known."""
+    weights: int | None = None
+    """Bytes of weights that one device holds once loaded; None where nothing is held or it is not known."""
 
 
 class Unchanged(NamedTuple):

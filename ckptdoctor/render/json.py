@@ -118,6 +118,8 @@ def _verdict(verdict: Verdict) -> dict[str, object]:
         "needs": list(verdict.needs),
         "sampled": verdict.sampled,
         "uses": list(verdict.uses),
+        "tensor_parallel": None if verdict.tensor_parallel is None else list(verdict.tensor_parallel),
+        "weights": verdict.weights,
     }
 
 

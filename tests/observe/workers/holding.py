@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from tests.observe.container import read_shard
+from tests.observe.workers.tracing import plain
 
 SCHEMES = {
     torch.bfloat16: "bf16",
@@ -31,7 +32,7 @@ def values(model: Any) -> dict[str, torch.Tensor]:
     """Every parameter and persistent buffer as float32, quantised weights as the numbers they stand for."""
     state = {n: t for n, t in model.state_dict().items() if isinstance(t, torch.Tensor)}
     found = {
-        effective(n): t.float()
+        effective(n): plain(t).float()
         for n, t in state.items()
         if ".weight." not in n and not n.endswith(BOOKKEEPING) and ".original_module." not in n
     }

@@ -106,7 +106,14 @@ def fill(tensor: torch.Tensor) -> None:
 
 def all_nan(tensor: torch.Tensor) -> bool:
     """Whether a tensor holds nothing but NaN."""
-    return tensor.is_floating_point() and tensor.numel() > 0 and bool(tensor.float().isnan().all())
+    if not tensor.is_floating_point() or not tensor.numel():
+        return False
+    return bool(plain(tensor).float().isnan().all())
+
+
+def plain(tensor: torch.Tensor) -> torch.Tensor:
+    """The numbers that torchao's tensor subclasses stand for; any other tensor as it is."""
+    return tensor if type(tensor) in (torch.Tensor, torch.nn.Parameter) else tensor.dequantize()
 
 
 class Log(logging.Handler):

@@ -68,7 +68,8 @@ def load(path: str, options: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
 def logits(model: Any) -> torch.Tensor:
     """The logits for the fixed tokens, in float32; raises when they have no values (a model left on `meta`)."""
     with torch.no_grad():
-        return model(input_ids=IDS).logits.float().cpu()
+        tokens = IDS % model.config.get_text_config().vocab_size
+        return model(input_ids=tokens).logits.float().cpu()
 
 
 def twin(path: str, options: dict[str, Any]) -> dict[str, Any] | None:
