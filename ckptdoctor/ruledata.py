@@ -192,6 +192,12 @@ def patterns() -> list[dict[str, Any]]:
     return entries
 
 
+def environment() -> Mapping[str, Any]:
+    """Return which versions of packages go together: packages, breaks, for_checkpoints, requirements."""
+    data: Mapping[str, Any] = _read("environment.json")
+    return data
+
+
 def architecture(class_name: str) -> Mapping[str, Any] | None:
     """Return what is known of a model class such as ``LlamaForCausalLM``, None when nothing is."""
     # It comes from a hostile config.json and becomes a file name.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from . import ruledata
 from .checkpoint.nouns import Checkpoint, View
 from .loaders.base import Reading
 from .model import OUTCOMES, Crash, Evidence, Finding, Outcome, Skip, Verdict, worst
@@ -45,6 +46,21 @@ def _verdict(ckpt: Checkpoint, reading: Reading, findings: Sequence[Finding], do
         evidence=_strongest([item.evidence for _, item in deciding], reading.evidence),
         needs=reading.plan.needs,
         reason=reason,
+        uses=_uses(reading),
+    )
+
+
+def _uses(reading: Reading) -> tuple[str, ...]:
+    """Return the target's packages that count: all but the loader itself and plug-ins for other methods."""
+    plugins = {
+        row["package"]: row["method"]
+        for data in ruledata.load().loaders.values()
+        for row in data.get("plugins", ())
+    }
+    return tuple(
+        name
+        for name in reading.target.versions
+        if name != reading.target.loader and plugins.get(name, reading.plan.method) == reading.plan.method
     )
 
 

@@ -59,6 +59,28 @@ def test_the_first_page_is_what_the_command_prints(clone: Path) -> None:
     assert shown[0].strip() in printed.stdout
 
 
+def test_the_table_of_versions_is_what_the_command_prints(clone: Path) -> None:
+    (line,) = block("ckptdoctor check fixtures/sound/llama-nf4 --for 'vllm==*'")
+    shown = next(text for text in BLOCKS if text.startswith("  ✗ vllm"))
+    done = run(line, clone)
+    assert done.returncode == 1
+    assert shown in done.stdout
+
+
+def test_the_upgrade_shows_what_breaks(clone: Path) -> None:
+    (line,) = block("ckptdoctor check fixtures/sound/llama-nf4 --changed-only")
+    done = run(line, clone)
+    assert done.returncode == 1
+    assert "1 error differs between versions" in done.stdout
+
+
+def test_the_environment_is_told(clone: Path) -> None:
+    for line in block("ckptdoctor env"):
+        done = run(line, clone)
+        assert done.returncode in (0, 1, 3), line
+        assert "transformers" in done.stdout or done.returncode != 1
+
+
 def test_the_broken_one_exits_with_1(clone: Path) -> None:
     (line,) = block("ckptdoctor check fixtures/hostile/truncated")
     done = run(line, clone)

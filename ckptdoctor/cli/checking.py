@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import click
 
+from ..folding import changed
 from ..model import BytesRead, Crash, Report, Target
 from ..render import render
 from ..render.safe import clean
@@ -26,6 +27,7 @@ class Options(NamedTuple):
     """What the command line says."""
 
     targets: tuple[str, ...] = ()
+    changed_only: bool = False
     form: str = "text"
     output: str | None = None
     select: tuple[str, ...] = ()
@@ -56,7 +58,8 @@ def _checked(places: _Places, settings: Settings, options: Options, begun: float
     reports = _Run(settings, options).reports(places)
     sections = [settings.at(report.target) for report in reports]
     reports = accepted.applied(reports, sections, settings, options.baseline, partly=bool(options.select))
-    _write(reports, options, places.below, time.perf_counter() - begun)
+    shown = [changed(report) for report in reports] if options.changed_only else reports
+    _write(shown, options, places.below, time.perf_counter() - begun)
     limits = [options.fail_on or section.fail_on or "error" for section in sections]
     code = worst_code(reports, limits, options.pointers)
     if options.write_baseline is not None:
@@ -142,6 +145,8 @@ class _Run:
         texts = self._options.targets or self._settings.at(path).targets
         if texts not in self._targets:
             self._targets[texts] = inputs.targets(texts)
+            if self._options.changed_only:
+                inputs.comparable(self._targets[texts])
         return self._targets[texts]
 
     def _look(self, path: str) -> Report:

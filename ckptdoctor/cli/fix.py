@@ -7,10 +7,9 @@ from pathlib import Path
 
 import click
 
-from ..fixing.plan import Plan, Planner
 from ..model import Report
 from ..render.safe import clean
-from . import accepted, inputs, planning
+from . import accepted, inputs, planning, repairing
 from .exits import FINDINGS, NO_VERDICT, OK
 from .output import page_for
 
@@ -47,7 +46,6 @@ def fix(
     not be done, and nothing was changed
     """
     from ..fixing.errors import FixError
-    from ..sources import open_source
 
     path = inputs.existing(checkpoint)
     if not Path(path).is_dir():
@@ -56,16 +54,13 @@ def fix(
     wanted = inputs.targets(targets or settings.at(path).targets)
     named = inputs.rules(rules, "--rule")
     try:
-        _recover(path)
-        plan = Planner(open_source(path), wanted, unsafe=unsafe, rules=named).plan()
-        if plan.before.nothing:
-            raise FixError(f"{path}: {plan.before.nothing}")
+        plan = repairing.planned(path, wanted, unsafe=unsafe, rules=named)
         if form == "text":
             page = page_for(sys.stdout)
             sys.stdout.write(planning.text(plan, page, unsafe=unsafe))
         applied = None
         if plan.changes and not dry_run and (yes or _agreed()):
-            applied = _commit(path, plan)
+            applied = repairing.done(path, plan)
     except (FixError, OSError) as error:
         sys.stderr.write(f"ckptdoctor: {clean(str(error))}\n")
         return NO_VERDICT
@@ -84,19 +79,6 @@ def fix(
 def _agreed() -> bool:
     """Ask, where there is somebody to ask."""
     return sys.stdin.isatty() and sys.stdout.isatty() and click.confirm("\nApply?", default=False)
-
-
-def _recover(path: str) -> None:
-    from ..fixing.commit import recover
-
-    recover(path)
-
-
-def _commit(path: str, plan: Plan) -> str:
-    from ..fixing.commit import commit
-
-    title = "; ".join(dict.fromkeys(step.finding.rule for step in plan.steps))
-    return commit(path, plan.changes, title).id
 
 
 def _errors(report: Report) -> bool:

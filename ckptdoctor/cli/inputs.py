@@ -37,14 +37,26 @@ def _path_hint(path: str) -> str:
 
 def targets(texts: Sequence[str]) -> tuple[Target, ...]:
     """Return the targets named by ``--for``, the default ones when none is named; duplicates once."""
-    from ..targets import TargetError, default_targets, parse_target
+    from ..targets import TargetError, default_targets
 
     if not texts:
         return default_targets()
+    from ..sweeps import expand
+
     try:
-        return tuple({target.label: target for target in map(parse_target, texts)}.values())
+        return tuple({target.label: target for text in texts for target in expand(text)}.values())
     except TargetError as error:
         raise click.UsageError(clean(str(error))) from error
+
+
+def comparable(targets: Sequence[Target]) -> None:
+    """Raise UsageError unless some loader is there in two versions."""
+    if len({target.loader for target in targets}) == len(targets):
+        named = ", ".join(target.label for target in targets)
+        raise click.UsageError(
+            f"--changed-only compares versions of one loader, got only {named}. Name two, such as "
+            "--for vllm==0.27.1 --for vllm==0.33.0, or a range: --for 'vllm==*'."
+        )
 
 
 def rules(texts: Iterable[str], option: str) -> tuple[str, ...]:

@@ -54,7 +54,7 @@ def edited(text: str, around: str, values: Mapping[str, object], drop: Collectio
     changes += _gaps(text, start, members, kept)
     new = {key: value for key, value in values.items() if key not in here}
     if new:
-        changes.append(_appended(text, start, [members[place] for place in kept], new))
+        changes.append(_appended(text, start, members, kept[-1:], new))
     return spliced(text, changes)
 
 
@@ -74,14 +74,16 @@ def _gaps(
 
 
 def _appended(
-    text: str, start: int, members: Sequence[Member], new: Mapping[str, object]
+    text: str, start: int, members: Sequence[Member], last: Sequence[int], new: Mapping[str, object]
 ) -> tuple[int, int, str]:
-    style = _style(text, start, members)
+    """Return the insertion of new members behind the ``last`` one that is kept, in the style of all that were there."""
+    style = _style(text, start, members if last else ())
     written = style.comma.join(
         f"{_text(text, key)}{style.colon}{_dump(text, value, style.indent)}" for key, value in new.items()
     )
-    if members:
-        return members[-1].end, members[-1].end, style.comma + written
+    if last:
+        end = members[last[0]].end
+        return end, end, style.comma + written
     inside = start + 1
     return inside, inside, style.first + written + style.last
 
@@ -176,7 +178,11 @@ class _Style(NamedTuple):
 def _style(text: str, start: int, members: Sequence[Member]) -> _Style:
     if members:
         before = text[start + 1 : members[0].key_start]
-        comma = text[members[-2].end : members[-1].key_start] if len(members) > 1 else "," + (before or " ")
+        comma = (
+            text[members[-2].end : members[-1].key_start]
+            if len(members) > 1
+            else "," + (before or ("" if _tight(text) else " "))
+        )
         colon = text[members[-1].key_end : members[-1].start]
         return _Style(comma, colon, before, "", _indent_of(text, members[-1].key_start))
     unit = _unit(text)
@@ -205,6 +211,11 @@ def _unit(text: str) -> str | None:
     return before.rpartition("\n")[2] or "  " if "\n" in before else None
 
 
+def _tight(text: str) -> bool:
+    """Whether the text is written without blanks."""
+    return '":' in text and '": ' not in text
+
+
 def _newline(text: str) -> str:
     return "\r\n" if "\r\n" in text else "\n"
 
@@ -217,6 +228,7 @@ def _dump(text: str, value: object, indent: str | None) -> str:
     """Write ``value`` as the rest of the text is written, its inner lines below the member's own indentation."""
     unit = _unit(text)
     if unit is None or indent is None:
-        return _text(text, value)
+        separators = (",", ":") if _tight(text) else (", ", ": ")
+        return json.dumps(value, separators=separators, ensure_ascii=text.isascii())
     written = json.dumps(value, indent=unit, ensure_ascii=text.isascii())
     return written.replace("\n", _newline(text) + indent)

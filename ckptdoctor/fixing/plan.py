@@ -70,12 +70,19 @@ class Planner:
     """Finds the repairs for the findings of one checkpoint."""
 
     def __init__(
-        self, source: Source, targets: Sequence[Target], *, unsafe: bool = False, rules: Sequence[str] = ()
+        self,
+        source: Source,
+        targets: Sequence[Target],
+        *,
+        unsafe: bool = False,
+        rules: Sequence[str] = (),
+        metadata_only: bool = False,
     ) -> None:
         self._source = source
         self._targets = targets
         self._unsafe = unsafe
         self._rules = rules
+        self._metadata_only = metadata_only
 
     def plan(self) -> Plan:
         """Return the plan. A defective checkpoint never raises; OSError is for a source that cannot be read."""
@@ -131,7 +138,7 @@ class Planner:
         source = overlaid(self._source, folded(changes)) if changes else self._source
         rulebook = ruledata.load()
         with paused_gc():
-            ckpt = load(source, metadata_only=False, progress=None)
+            ckpt = load(source, metadata_only=self._metadata_only, progress=None)
             return _State(ckpt, examine(ckpt, self._targets, rulebook, rulebook.cards))
 
 
