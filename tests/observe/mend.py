@@ -1,17 +1,20 @@
-"""Edits applied to a small checkpoint in the plainest way: the reference that ``ckptdoctor fix`` is compared with.
+"""Checkpoints after their fixes: by ``ckptdoctor fix``, and by the plainest application of the same edits.
 
-Files are read whole, changed and written; formatting is not kept. What was there before must be what the edit says.
+The plain one is what the real one is compared with. It reads files whole, changes and writes them, and keeps no
+formatting; what was there before must be what the edit says.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from ckptdoctor.engine import check_source
+from ckptdoctor.fixing.commit import commit
+from ckptdoctor.fixing.journal import HOME
+from ckptdoctor.fixing.plan import Plan, Planner
 from ckptdoctor.model import (
     DirRename,
     Edit,
@@ -30,30 +33,27 @@ from tests.observe.cases import Case, materialise, sha256
 from tests.observe.container import Shard, Tensor, read_shard, write_shard
 
 INDEX = "model.safetensors.index.json"
-_ROUNDS = 20
 
 
-def mend(directory: Path, targets: list[Target], rules: Iterable[str] = ()) -> tuple[Path, list[str]]:
-    """Apply fix after fix, the worst finding's first, until none is offered; return the directory and the rules.
+class Mended(NamedTuple):
+    """What ``ckptdoctor fix --yes --unsafe`` left."""
 
-    Only fixes of ``rules`` count where some are named. A directory that is renamed is another path afterwards.
-    """
-    done: list[str] = []
-    wanted = tuple(rules)
-    while len(done) < _ROUNDS:
-        report = check_source(open_source(str(directory)), targets, select=wanted)
-        offered = [(f.rule, f.fix.edits) for f in report.findings if f.fix is not None and f.fix.edits]
-        if not offered:
-            return directory, done
-        rule, edits = offered[0]
-        directory = apply(directory, edits)
-        done.append(rule)
-    raise AssertionError(f"no end of fixes: {done}")
+    directory: Path
+    rules: tuple[str, ...]
+    """Those whose findings were repaired, in order."""
+    plan: Plan
 
 
-def maker(targets: list[Target]) -> Callable[[Case, Path], Path]:
-    """Return what makes the checkpoint of a case after all its fixes for ``targets``."""
-    return lambda case, into: mend(materialise(case, into), targets)[0]
+def mend(directory: Path, targets: list[Target], rules: Sequence[str] = ()) -> Mended:
+    """Repair a checkpoint as ``ckptdoctor fix --yes --unsafe`` does; only what ``rules`` find, where some are named."""
+    plan = Planner(open_source(str(directory)), targets, unsafe=True, rules=rules).plan()
+    done = commit(str(directory), plan.changes, "test").root if plan.changes else str(directory)
+    return Mended(Path(done), tuple(step.finding.rule for step in plan.steps), plan)
+
+
+def maker(target_of: Mapping[str, Target]) -> Callable[[Case, Path], Path]:
+    """Return what makes the checkpoint of a case after all its fixes, each for its target by case."""
+    return lambda case, into: mend(materialise(case, into), [target_of[case.id]]).directory
 
 
 def apply(directory: Path, edits: Iterable[Edit]) -> Path:
@@ -128,7 +128,7 @@ def meaning(directory: Path) -> str:
 
 def said(directory: Path) -> dict[str, object]:
     """What a checkpoint says: its name, and JSON values, tensors or other content by file."""
-    files = sorted(path for path in directory.rglob("*") if path.is_file())
+    files = sorted(path for path in directory.rglob("*") if path.is_file() and HOME not in path.parts)
     return {"": directory.name, **{path.relative_to(directory).as_posix(): _content(path) for path in files}}
 
 

@@ -16,13 +16,13 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
-from ckptdoctor.engine import check_source
-from ckptdoctor.sources import open_source
+from ckptdoctor.model import Target
 from ckptdoctor.targets import parse_target
 from tests.observe.cases import Case, adapter_base, fingerprint, load_cases, materialise
 from tests.observe.driver import observe
 from tests.observe.mend import maker, meaning, mend
 from tests.observe.paths import OBSERVED, OBSERVED_FIXED
+from tests.observe.score import target_of
 
 WORKERS = Path(__file__).parent / "workers"
 
@@ -47,8 +47,8 @@ def main() -> None:
     worker, folder = WORKERS / f"{args.loader}.py", OBSERVED
     make, identify = materialise, fingerprint
     if args.fixed:
-        folder, targets = OBSERVED_FIXED, [parse_target(f"{args.loader}=={args.fixed}")]
-        cases = mended_cases(cases, args.loader, args.fixed)
+        folder, targets = OBSERVED_FIXED, mended_cases(cases, args.loader, args.fixed)
+        cases = [case for case in cases if case.id in targets]
         make, identify = maker(targets), meaning
     records = observe(args.python, worker, cases, args.timeout, make, identify)
     path = folder / f"{args.loader}-{records[0].versions[args.loader]}.jsonl"
@@ -56,24 +56,17 @@ def main() -> None:
     print(path.name, dict(Counter(record.outcome for record in records)))
 
 
-def mended_cases(cases: list[Case], loader: str, version: str) -> list[Case]:
+def mended_cases(cases: list[Case], loader: str, version: str) -> dict[str, Target]:
     """Return the broken cases that the loader was recorded to get wrong and whose fixes change the verdict."""
-    path = OBSERVED / f"{loader}-{version}.jsonl"
-    rows = map(json.loads, path.read_text(encoding="utf-8").splitlines())
-    wrong = {row["case"] for row in rows if row["outcome"] not in ("ok", "env")}
-    target = parse_target(f"{loader}=={version}")
-
-    def verdict(directory: Path) -> str:
-        return check_source(open_source(str(directory)), [target]).verdicts[0].outcome
-
-    found = []
-    for case in cases:
-        if case.id in wrong and case.family != "sound":
-            with tempfile.TemporaryDirectory() as folder:
-                directory = materialise(case, Path(folder))
-                before = verdict(directory)
-                if verdict(mend(directory, [target])[0]) != before:
-                    found.append(case)
+    found = {}
+    for row in map(json.loads, (OBSERVED / f"{loader}-{version}.jsonl").read_text("utf-8").splitlines()):
+        case = next((case for case in cases if case.id == row["case"] and case.family != "sound"), None)
+        if case is not None and row["outcome"] not in ("ok", "env"):
+            target = parse_target(target_of(row))
+            with tempfile.TemporaryDirectory() as scratch:
+                plan = mend(materialise(case, Path(scratch)), [target]).plan
+            if plan.before.verdicts[0].outcome != plan.after.verdicts[0].outcome:
+                found[case.id] = target
     return found
 
 
