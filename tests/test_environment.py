@@ -339,3 +339,29 @@ def test_a_wrong_file_is_blamed_by_line(old: str, new: str, says: str, tmp_path:
         compiler.read(folder)
     assert says in str(caught.value)
     assert str(caught.value).startswith("rules/environment.yaml:")
+
+
+@pytest.mark.parametrize(
+    ("text", "pair"),
+    [
+        (
+            "ImportError: cannot import name 'HybridCache' from 'transformers' (/x/__init__.py)",
+            "peft and transformers",
+        ),
+        (
+            "The version of PEFT you are using is not compatible, please use a version >= 0.19.1",
+            "transformers and peft",
+        ),
+        ("ImportError: Please install bitsandbytes>=0.48.1 via `pip install …`", "vllm and bitsandbytes"),
+    ],
+)
+def test_explain_knows_what_versions_raise(text: str, pair: str, capsys: Capture) -> None:
+    assert main(["explain", text]) == 0
+    out = capsys.readouterr().out
+    assert f"{pair} do not go together" in out
+    assert "ckptdoctor env" in out
+
+
+def test_explain_prefers_a_rule_of_its_own(capsys: Capture) -> None:
+    assert main(["explain", "KeyError: 'layers.24.mlp.down_proj.weight.absmax'"]) == 0
+    assert "ckptdoctor env" not in capsys.readouterr().out

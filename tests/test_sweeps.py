@@ -118,6 +118,11 @@ def test_a_plug_in_that_has_no_say_splits_nothing() -> None:
     assert dict(item.uses) == {}
 
 
+def test_a_name_that_switches_4bit_off_leaves_16bit_weights() -> None:
+    found = {i.verdicts[0].target.version: i.verdict for i in ranges(judged(BF16, "unsloth==*").verdicts)}
+    assert (found["2025.10.7"].because, found["2025.10.7"].precision) == (("naming/bf16-suffix",), "bf16")
+
+
 def test_spans_break_at_a_gap() -> None:
     targets = expand("vllm>=0.27,<0.31")
     assert spans([targets[0], targets[1], targets[3]], targets) == ["vllm 0.27.0 – 0.27.1", "vllm 0.29.0"]
