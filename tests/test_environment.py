@@ -26,6 +26,7 @@ from ckptdoctor.ruledata import RulebookError
 from ckptdoctor.targets import releases
 
 from .conftest import ROOT
+from .observe import versions
 
 Capture = pytest.CaptureFixture[str]
 SCHEMA = json.loads(
@@ -365,3 +366,25 @@ def test_explain_knows_what_versions_raise(text: str, pair: str, capsys: Capture
 def test_explain_prefers_a_rule_of_its_own(capsys: Capture) -> None:
     assert main(["explain", "KeyError: 'layers.24.mlp.down_proj.weight.absmax'"]) == 0
     assert "ckptdoctor env" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "record", versions.read(), ids=lambda r: " ".join(map("-".join, r["installed"].items()))
+)
+def test_real_runs_agree(record: dict[str, Any]) -> None:
+    """What was run raised where a conflict is told, in the words that are told, and nowhere else."""
+    said = [p.relation.error for p in problems(record["installed"]) if p.found]
+    assert bool(said) == bool(record["raised"])
+    if record["raised"]:
+        assert any(error and error in record["raised"] for error in said)
+
+
+def test_what_is_called_observed_was() -> None:
+    raised = [record["installed"] for record in versions.read() if record["raised"]]
+    for row in ruledata.environment()["breaks"]:
+        pair = {row["package"], row["with"]}
+        seen = [installed for installed in raised if set(installed) == pair]
+        hits = [
+            i for i in seen for span in row["spans"] if i[row["package"]] in SpecifierSet(span["versions"])
+        ]
+        assert (row["evidence"] == "observed") is bool(hits), row
