@@ -82,6 +82,8 @@ class Card(NamedTuple):
     """Loader → ``"computed"`` or rows in order; ``any`` stands for every loader not listed."""
     observed: Mapping[str, tuple[str, ...]]
     """Loader → observed versions, for computed outcomes."""
+    fix: Mapping[str, str] = {}
+    """``title``, ``safety`` and ``edits`` (a function of ``ckptdoctor/repairs``), or the ``command`` to type."""
 
 
 class Rulebook(NamedTuple):

@@ -79,6 +79,11 @@ def problems(example: Example, report: Report) -> list[str]:
         wrong.append(f"messages: expected {expected}, got {messages}")
     if example.kind == "bad":
         wrong += _outcomes(example, found)
+        offered = any(finding.fix is not None and finding.fix.edits for finding in found)
+        if offered is not ("fixed" in example.recipe):
+            wrong.append(
+                f"fix: {'edits, and no fixed example' if offered else 'no edits for the fixed example'}"
+            )
     return wrong
 
 

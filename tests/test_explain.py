@@ -88,6 +88,21 @@ def test_more_specific_text_comes_first() -> None:
     assert rules == ["header/too-large", "header/any"]
 
 
+def test_texts_of_one_rule_add_up() -> None:
+    """A table and the error below it: the rule that knows both comes before one with a longer single text."""
+    texts = {"a/both": ["lm_head | MISSING", "see the report above"], "b/one": ["see the report above"]}
+    patterns = [
+        {"rule": rule, "text": text, "loader": None, "known": number, **compile_text(text)._asdict()}
+        for number, (rule, several) in enumerate(texts.items())
+        for text in several
+    ]
+    query = "Key | Status\nlm_head | MISSING\nRuntimeError: see the report above\n"
+    assert [candidate.rule for candidate in search(query, patterns)] == ["a/both", "b/one"]
+    overlapping = [*patterns, {**patterns[0], **compile_text("the report")._asdict(), "text": "the report"}]
+    alone = search("see the report above", overlapping)
+    assert [candidate.score for candidate in alone] == [17, 17]
+
+
 def test_closest_wording_is_marked() -> None:
     [close] = search("assertion on param_data shape against loaded_weight shape", PATTERNS)[:1]
     assert (close.rule, close.exact) == ("shape/assert", False)

@@ -28,7 +28,6 @@ ALLOWED = {
     "transformers.behaviour null-quantization-raises": "the card config/quantization-null says the same in rows",
     "unsloth.regimes flag-or-name-or-bnb-config": "the model's last branch is this regime, named or not",
     "unsloth.behaviour in-flight-convert-crash versions >2025.3.9": "below it, the regime `name` decides first",
-    "unsloth.unsloth_behaviour disables-bnb-for-other-methods": "the models abstain on the other methods",
     "vllm.plugins vllm-bnb-plugin bitsandbytes versions >=0.28": "below it, vLLM's own methods decide first",
     "vllm.plugins vllm-gguf-plugin gguf": "refused with the row and without it; only the words differ",
     "vllm.disagreements quantized undeclared versions >=0.8.5": "below it, the model says nothing of such weights",

@@ -49,7 +49,7 @@ def plan(ckpt: Checkpoint) -> Plan:
 def events(ckpt: Checkpoint, view: View) -> Iterator[Event]:
     """Yield where the tensors of a LoRA adapter and its config disagree."""
     config = ckpt.object(CONFIG)
-    pairs = _pairs(view)
+    pairs = pairs_of(view)
     if not view.signatures or not all(shard.readable for shard in map(ckpt.shards.__getitem__, view.files)):
         return  # an empty or unreadable file is a finding of its own
     at = (Location(CONFIG, "/target_modules"),)
@@ -91,7 +91,8 @@ def events(ckpt: Checkpoint, view: View) -> Iterator[Event]:
         yield from _holes({m: pair for m, pair in pairs.items() if listed is None or _is_target(m, listed)})
 
 
-def _pairs(view: View) -> dict[str, Pair]:
+def pairs_of(view: View) -> dict[str, Pair]:
+    """Return the pairs of a LoRA adapter by module."""
     found: dict[str, Pair] = {}
     for signature in view.signatures:
         for leaf in signature.leaves:

@@ -15,6 +15,7 @@ from . import adapter, facts, skips
 from .base import Event, Plan, Reading
 from .completeness import tensor_events
 from .configs import known_model_types, model_type_events, unread_keys
+from .flow import mixed_dtypes
 from .modules import Architecture, all_readable, architecture, family, is_convertible, is_mlx, is_plain_weight
 from .precision import SKIPPED, UNDECLARED, Held, disagreements, hold
 
@@ -73,14 +74,21 @@ class Transformers:
                 lambda signature: plan.method.startswith("bnb-") and is_convertible(signature, known),
             )
             events += disagreements(view, held, data, target)
+            bnb = plan.method.startswith("bnb-")
+            if bnb and facts.does(data, "bnb-keeps-dtype-of-file", target.version):
+                events += mixed_dtypes(view, known, lambda s, m: is_convertible(s, known) and not skipped(m))
             events += _declared_otherwise(ckpt, view, plan.method, target, data)
             bare: Outcome = "ok" if facts.does(data, "adds-base-prefix", target.version) else "fails"
             events += tensor_events(
                 view,
                 known,
-                lambda row: _outcome_of_missing(row, known, plan.method, len(plan.files) > 1, target, data),
+                lambda row: _outcome_of_missing(
+                    row, known, plan.method if bnb else "", skipped, len(plan.files) > 1, target, data
+                ),
                 unexpected=lambda template: "ok",
+                of_mismatch=lambda row: "fails",
                 bare=bare,
+                doubled=bare,
                 readable=all_readable(ckpt, view),
             )
         return Reading(target, plan, held, tuple(events), facts.evidence(data, target))
@@ -188,13 +196,20 @@ def _default_skips(known: Architecture) -> Iterable[str]:
 
 
 def _outcome_of_missing(
-    row: Missing, known: Architecture, method: str, sharded: bool, target: Target, data: Mapping[str, object]
+    row: Missing,
+    known: Architecture,
+    method: str,
+    skipped: Callable[[str], bool],
+    sharded: bool,
+    target: Target,
+    data: Mapping[str, object],
 ) -> Outcome:
     """Every missing tensor is initialised anew and only reported.
 
     Two things cannot be: a packed integer weight, and some of a layer's experts where all are fused on load (5.x).
     """
-    if method and row.kind == "linear":
+    modules = (name.removesuffix(".weight") for name in row.names)
+    if method and row.kind in ("linear", "head") and not all(map(skipped, modules)):
         return "fails"
     if row.kind == "norm" and sharded and facts.does(data, "sharded-norms-stay-meta", target.version):
         return "fails-late"

@@ -80,7 +80,10 @@ def _decisions(ckpt: Checkpoint, target: Target, data: Data) -> list[Event]:
     listed = [item for item in skip if isinstance(item, str)] if isinstance(skip, list) else []
     if ckpt.label.endswith("unsloth-bnb-4bit") and not dynamic_quant_supported(listed):
         events.append(Event("dynamic-suffix-rewritten", "fails", {}, (Location(""),)))
-    if uses and "fp8" in ckpt.label.lower() and facts.does(data, "fp8-by-name", _zoo(target)):
+    other = str(block.get("quant_method") or "").lower()
+    if uses and other not in ("", BNB):
+        events.append(_sent_as_bnb(other, target, data))
+    elif uses and "fp8" in ckpt.label.lower() and facts.does(data, "fp8-by-name", _zoo(target)):
         events.append(Event("fp8-in-path", "fails", {}, (Location(""),), error="AssertionError"))
     if declares_bnb(ckpt):
         missing = tuple(key for key in _KEYS if key not in block)
@@ -89,6 +92,19 @@ def _decisions(ckpt: Checkpoint, target: Target, data: Data) -> list[Event]:
             error = f"KeyError: '{missing[0]}'"
             events.append(Event("keys-missing", "fails", {"keys": missing}, at, error=error))
     return events
+
+
+def _sent_as_bnb(method: str, target: Target, data: Data) -> Event:
+    """Return what becomes of a checkpoint of another method that vLLM is told to read as bitsandbytes."""
+    asserted = method in ("fp8", "fbgemm_fp8") and facts.does(data, "fp8-by-name", _zoo(target))
+    error = (
+        "AssertionError"
+        if asserted
+        else f"Quantization method specified in the model config ({method}) does not match the quantization method "
+        "specified in the `quantization` argument (bitsandbytes)."
+    )
+    at = (Location("config.json", "/quantization_config/quant_method"),)
+    return Event("other-method-as-bnb", "fails", {"method": method[:100]}, at, error=error)
 
 
 def _precision(ckpt: Checkpoint, view: View, target: Target, data: Data) -> list[Event]:

@@ -147,10 +147,9 @@ def _repair(finding: Finding, page: Page, again: bool) -> list[Line]:
     fix = finding.fix
     if fix is None and again:
         return [[*_label("fix"), Segment("as above", "dim")]]
-    advice = str(page.prose(finding.rule).get("how_to_fix") or "")
-    text = advice if fix is None or not fix.title else fix.title
+    text = page.advice(finding)
     lines = hang(_label("fix"), text, page) if text else []
-    if fix is not None and fix.edits and fix.safety != "manual":
+    if fix is not None and fix.edits:
         flag = "" if fix.safety == "safe" else " --unsafe"
         lines.append([*_label(""), Segment(f"ckptdoctor fix{flag}", "strong"), Segment(" does this", "dim")])
     return lines

@@ -55,8 +55,8 @@ def _message(report: Report, finding: Finding, page: Page) -> str:
         hit = [item.target for item in finding.outcomes if item.outcome == bad]
         who = spans(hit, [v.target for v in report.verdicts], lambda target: target.label)
         parts.append(f"{bad} in {', '.join(who)}")
-    remedy = finding.fix.title if finding.fix else page.prose(finding.rule).get("how_to_fix")
-    return "\n".join([*map(clean, parts), *([str(remedy).strip()] if remedy else [])])
+    remedy = page.advice(finding)
+    return "\n".join([*map(clean, parts), *([remedy] if remedy else [])])
 
 
 def _line(text: str) -> str:

@@ -76,9 +76,9 @@ def _finding(finding: Finding, targets: Sequence[Target], page: Page) -> Iterato
         more = max(finding.count, len(places)) - len(places[:_PLACES])
         rest = f" … {more:,} more" if more > 0 else ""
         yield f"- where: {', '.join(map(_place, places[:_PLACES]))}{rest}"
-    remedy = finding.fix.title if finding.fix else page.prose(finding.rule).get("how_to_fix")
+    remedy = page.advice(finding)
     if remedy:
-        yield f"- fix: {plain(str(remedy))}"
+        yield f"- fix: {plain(remedy)}"
     yield ""
 
 

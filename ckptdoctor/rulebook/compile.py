@@ -69,6 +69,7 @@ def card(rule: str, value: dict[str, Any]) -> dict[str, Any]:
             for loader, rows in value.get("outcomes", {}).items()
         },
         "observed": value.get("observed", {}),
+        "fix": value.get("fix", {}),
     }
 
 
@@ -107,7 +108,7 @@ def patterns(book: Rules) -> list[dict[str, Any]]:
         for text, loader in dict.fromkeys(texts):
             pattern = compile_text(text)
             if pattern.literal >= TELLING:
-                known = len(document.value["references"])
+                known = len(document.value["references"]) + len(document.value.get("failures", ()))
                 about = {"rule": rule, "text": text, "loader": loader, "known": known}
                 entries.append({**about, **pattern._asdict()})
     return entries

@@ -32,6 +32,8 @@ class Triple(NamedTuple):
     target: str
     observed: str
     verdict: Verdict
+    exception: str | None = None
+    """What the loader raised, as a traceback ends: class and text."""
 
     @property
     def abstained(self) -> bool:
@@ -63,7 +65,14 @@ def _judge(case: Case, records: list[dict[str, object]]) -> Iterator[Triple]:
             open_source(materialise(case, Path(folder))), [parse_target(name) for name in names]
         )
     for name, record, verdict in zip(names, records, report.verdicts, strict=True):
-        yield Triple(case.id, name, str(record["outcome"]), verdict)
+        yield Triple(case.id, name, str(record["outcome"]), verdict, _raised(record["exception"]))
+
+
+def _raised(exception: object) -> str | None:
+    if not isinstance(exception, dict):
+        return None
+    above = [exception["above"]] if "above" in exception else []
+    return "\n".join([*above, f"{exception['type']}: {exception['text']}"])
 
 
 def target_of(record: dict[str, object]) -> str:

@@ -22,6 +22,7 @@ import torch  # noqa: E402
 import transformers  # noqa: E402
 
 from tests.observe.workers import holding, tracing  # noqa: E402
+from tests.observe.workers.raised import raised  # noqa: E402
 
 PACKAGES = (
     "transformers",
@@ -96,7 +97,7 @@ def observe(case: dict[str, Any]) -> dict[str, Any]:
             found = logits(model)
         except Exception as error:
             text = "\n".join([str(error), *log.reports()])
-            result["exception"] = {"type": type(error).__name__, "text": text[:TEXT_LIMIT]}
+            result["exception"] = raised(error, text[:TEXT_LIMIT])
             outcome = "fails" if stage == "load" else "fails-late"
             result["outcome"] = (
                 "env" if ENVIRONMENT.search(str(error)) or isinstance(error, ImportError) else outcome
