@@ -8,18 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
-from ..checkpoint.comparison import Missing
+from ..checkpoint.comparison import Mismatch, Missing
 from ..checkpoint.nouns import Checkpoint, Index, Signature, View
 from ..model import Location, Outcome, Target
 from . import adapter, facts, skips
 from .base import Event, Plan, Reading
 from .completeness import tensor_events
-from .configs import known_model_types, model_type_events, unread_keys
+from .configs import dtype_events, known_model_types, model_type_events, unread_keys, value_events
 from .flow import mixed_dtypes
+from .folders import CONFIG_FILES, beside_an_adapter, without_config
 from .modules import Architecture, all_readable, architecture, family, is_convertible, is_mlx, is_plain_weight
 from .precision import SKIPPED, UNDECLARED, Held, disagreements, hold
 
-_CONFIG_FILES = frozenset({"config.json", "generation_config.json"})
 _NO_METHOD = "ValueError: The model's quantization config from the arguments has no `quant_method` attribute"
 _META = "NotImplementedError: Cannot copy out of meta tensor; no data!"
 _NULL = "AttributeError: 'NoneType' object has no attribute 'to_dict'"
@@ -35,11 +35,11 @@ class Transformers:
         """Pick files and quantiser."""
         here = ckpt.entries
         if "config.json" not in here:
-            return _without_config(ckpt)
+            return without_config(ckpt)
         if "adapter_config.json" in here:
-            return _beside_an_adapter(ckpt)
+            return beside_an_adapter(ckpt)
         files, _, events = weight_files(ckpt)
-        opened = _CONFIG_FILES | set(files)
+        opened = CONFIG_FILES | set(files)
         if "model.safetensors" not in here:  # opened even when it turns out to be unreadable
             opened |= {"model.safetensors.index.json"} & here.keys()
         if not files and not events and any(name in here for name in _PICKLES):
@@ -52,6 +52,8 @@ class Transformers:
             )
         method, refusals = quantizer(ckpt, target.version, data)
         events += unread_keys(ckpt, target.version, data)
+        validated = facts.does(data, "config-is-validated", target.version)
+        events += [*value_events(ckpt, validated=validated), *dtype_events(ckpt)]
         events += model_type_events(ckpt, known_model_types(data, target.version))
         return Plan(files, frozenset(opened), (*events, *refusals), method, unknown=_unmodelled(method))
 
@@ -59,7 +61,7 @@ class Transformers:
         self, ckpt: Checkpoint, view: View, plan: Plan, target: Target, data: Mapping[str, object]
     ) -> Reading:
         """Say how every weight is held, and what is missing, mismatched or read as what it is not."""
-        known = architecture(ckpt, view)
+        known = architecture(ckpt, view, "type")
         if plan.method == "lora":
             told = (*plan.events, *adapter.events(ckpt, view))
             return Reading(target, plan, {}, told, facts.evidence(data, target))
@@ -78,17 +80,18 @@ class Transformers:
             if bnb and facts.does(data, "bnb-keeps-dtype-of-file", target.version):
                 events += mixed_dtypes(view, known, lambda s, m: is_convertible(s, known) and not skipped(m))
             events += _declared_otherwise(ckpt, view, plan.method, target, data)
-            bare: Outcome = "ok" if facts.does(data, "adds-base-prefix", target.version) else "fails"
+            adds = facts.does(data, "adds-base-prefix", target.version)
+            misnamed: Outcome = "ok" if adds else "fails" if bnb else "corrupt"
             events += tensor_events(
                 view,
                 known,
                 lambda row: _outcome_of_missing(
                     row, known, plan.method if bnb else "", skipped, len(plan.files) > 1, target, data
                 ),
-                unexpected=lambda template: "ok",
-                of_mismatch=lambda row: "fails",
-                bare=bare,
-                doubled=bare,
+                unexpected=lambda template: "fails" if bnb and not adds and ".weight." in template else "ok",
+                of_mismatch=lambda row: "fails-late" if bnb and _is_matrix(row, skipped) else "fails",
+                bare=misnamed if adds or _partly_bare(view, known) else "fails",
+                doubled=misnamed,
                 readable=all_readable(ckpt, view),
             )
         return Reading(target, plan, held, tuple(events), facts.evidence(data, target))
@@ -218,6 +221,18 @@ def _outcome_of_missing(
     return "corrupt"
 
 
+def _is_matrix(row: Mismatch, skipped: Callable[[str], bool]) -> bool:
+    """Whether a misshapen weight is quantised on load, where nobody looks at its shape."""
+    module = row.name.removesuffix(".weight")
+    return module.endswith("_proj") and not skipped(module)
+
+
+def _partly_bare(view: View, known: Architecture) -> bool:
+    """Whether some names have the base model's prefix and others lack it: then 4.x misses the latter."""
+    prefix = known.expected.prefix if known.expected else ""
+    return any(signature.template.startswith(f"{prefix}.") for signature in view.signatures)
+
+
 def _declared_otherwise(
     ckpt: Checkpoint, view: View, method: str, target: Target, data: Mapping[str, object]
 ) -> Iterator[Event]:
@@ -265,27 +280,3 @@ def _dtype(ckpt: Checkpoint) -> str:
 
 def _unmodelled(method: str) -> str:
     return "" if method in ("", "bnb-4bit", "bnb-8bit") else f"{method} in transformers is not modelled yet"
-
-
-def _beside_an_adapter(ckpt: Checkpoint) -> Plan:
-    """With PEFT installed an adapter_config.json beside config.json makes the folder an adapter."""
-    opened = _CONFIG_FILES | {"adapter_config.json"}
-    if (
-        any(name in ckpt.entries for name in ("adapter_model.safetensors", "adapter_model.bin"))
-        or ckpt.metadata_only
-    ):
-        return Plan((), opened, unknown="adapter_config.json sends it to the adapter's base")
-    error = "FileNotFoundError: No such file or directory: adapter_model.safetensors"
-    at = (Location("adapter_config.json"),)
-    return Plan((), opened, (Event("adapter-config-alone", "fails", {}, at, error=error),))
-
-
-def _without_config(ckpt: Checkpoint) -> Plan:
-    if adapter.CONFIG in ckpt.entries:
-        return adapter.plan(ckpt)
-    if ckpt.label.endswith(".safetensors"):
-        return Plan((), frozenset(ckpt.entries), unknown="a single file: no config.json was looked at")
-    if ckpt.metadata_only:
-        return Plan((), frozenset(ckpt.entries), unknown="no config.json here")
-    error = "OSError: … does not appear to have a file named config.json"
-    return Plan((), frozenset(ckpt.entries), (Event("no-config", "fails", error=error),))

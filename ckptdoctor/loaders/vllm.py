@@ -14,7 +14,7 @@ from ..model import Location, Outcome, Target
 from . import facts, skips
 from .base import Event, Plan, Reading
 from .completeness import tensor_events
-from .configs import known_model_types, model_type_events
+from .configs import differing_class, known_model_types, model_type_events, value_events
 from .modules import (
     ROUTERS,
     Architecture,
@@ -48,7 +48,13 @@ class Vllm:
         return Plan(
             files,
             frozenset(_CONFIGS | opened | sidecars | set(files)),
-            (*model_type_events(ckpt, _model_types(data, target.version)), *events, *refusals),
+            (
+                *model_type_events(ckpt, _model_types(data, target.version)),
+                *value_events(ckpt, validated=True),
+                *differing_class(ckpt),
+                *events,
+                *refusals,
+            ),
             method,
             unknown=_unmodelled(method, files, ckpt, events + refusals)
             or _unlisted(ckpt, target.version, data),
@@ -57,7 +63,7 @@ class Vllm:
 
     def read(self, ckpt: Checkpoint, view: View, plan: Plan, target: Target, data: Data) -> Reading:
         """Say how every weight is held, and what is missing, in excess or misshapen."""
-        known = architecture(ckpt, view)
+        known = architecture(ckpt, view, "class")
         events = list(plan.events)
         held: Held = {}
         if plan.files and not plan.unknown and not is_mlx(ckpt):
@@ -66,15 +72,15 @@ class Vllm:
             read_as = self._reader(ckpt, plan.method, known, data, in_flight, experts)
             held = hold(view, read_as, lambda s: plan.method == BNB)
             events += disagreements(view, held, data, target, asked="bnb-4bit" if in_flight else "")
-            if plan.method == BNB and not in_flight:
-                events += stray_companions(view, eight=declared_block(ckpt).get("load_in_8bit") is True)
+            eight = declared_block(ckpt).get("load_in_8bit") is True
+            events += stray_companions(view, plan.method, eight=eight)
             skipped = _skipper(ckpt, data)
             events += tensor_events(
                 view,
                 known,
                 lambda row: outcome_of_missing(row, known, plan.method, skipped, target, data),
-                unexpected=outcome_of_unexpected,
-                of_mismatch=outcome_of_mismatch,
+                unexpected=lambda template: outcome_of_unexpected(template, plan.method, eight=eight),
+                of_mismatch=lambda row: outcome_of_mismatch(row, known, plan.method, skipped),
                 bare="fails",
                 doubled="fails",
                 readable=all_readable(ckpt, view),
