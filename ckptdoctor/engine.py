@@ -6,6 +6,7 @@ import gc
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import import_module
+from typing import TYPE_CHECKING
 
 from . import loaders, ruledata
 from .checkpoint import load
@@ -13,9 +14,12 @@ from .checkpoint.nouns import Checkpoint, View
 from .checks.base import NEEDS, Check, Context, Need
 from .judging import Judge
 from .loaders.base import Plan, Reading
-from .model import Crash, Hit, Report, Skip, Target
+from .model import Crash, Fix, Hit, Report, Skip, Target
 from .sources.base import Source, Span, Unavailable
 from .verdicts import verdicts
+
+if TYPE_CHECKING:
+    from .repairs.base import Repair
 
 Progress = Callable[[int, int], None]
 """Called with (files read, files to read)."""
@@ -32,16 +36,20 @@ def check_source(
     progress: Progress | None = None,
     select: Sequence[str] = (),
     ignore: Sequence[str] = (),
+    base: Source | None = None,
 ) -> Report:
     """Check the checkpoint behind ``source`` for ``targets`` and return the report.
 
+    ``base`` is the model that an adapter is to be put on; of it only config and headers are read.
     ``select`` and ``ignore`` hold rule ids or family prefixes (``bnb/``). A defective checkpoint never raises;
     ``ruledata.RulebookError`` is raised for a bad rulebook.
     """
-    with _no_gc():
+    with paused_gc():
         rulebook = ruledata.load()
         cards = [card for card in rulebook.cards if _wanted(card.id, select, ignore)]
         ckpt = load(source, metadata_only=metadata_only, progress=progress)
+        if base is not None:
+            ckpt.base = load(base, metadata_only=True)
         return examine(ckpt, targets, rulebook, cards)
 
 
@@ -73,6 +81,7 @@ def examine(
         rulebook=rulebook.digest,
         rules_run=len(cards),
         nothing=_nothing(ckpt),
+        base=None if ckpt.base is None else ckpt.base.label,
     )
 
 
@@ -145,9 +154,25 @@ def _micro(context: Context, cards: Sequence[ruledata.Card]) -> Mapping[str, byt
 
 def _run(card: ruledata.Card, context: Context, crashes: list[Crash]) -> Iterator[Hit | Skip]:
     try:
-        yield from _check(card.check)(context, card.params)
+        for found in _check(card.check)(context, card.params):
+            yield _mended(card, context, found, crashes) if isinstance(found, Hit) else found
     except Exception as error:  # one bad rule must not cost the others their verdict
         crashes.append(Crash(card.id, _short(error)))
+
+
+def _mended(card: ruledata.Card, context: Context, hit: Hit, crashes: list[Crash]) -> Hit:
+    """Add to a hit the edits that its card's repair knows for it; one that harms nobody needs none."""
+    name = card.fix.get("edits", "")
+    if not name or (hit.outcome is not None and all(word == "ok" for word in hit.outcome.values())):
+        return hit
+    module, _, function = name.rpartition(".")
+    try:
+        repair: Repair = getattr(import_module(f"ckptdoctor.repairs.{module}"), function)
+        edits = tuple(repair(context.ckpt, context.view, hit))
+    except Exception as error:  # a repair that fails must not cost the finding
+        crashes.append(Crash(card.id, f"repair {name}: {_short(error)}"))
+        return hit
+    return hit._replace(fix=Fix("", "safe", edits)) if edits else hit
 
 
 _CHECKS: dict[str, Check] = {}
@@ -209,7 +234,7 @@ def _short(error: Exception) -> str:
 
 
 @contextmanager
-def _no_gc() -> Iterator[None]:
+def paused_gc() -> Iterator[None]:
     """Switch the cyclic collector off while loading: it is 40-60 % of header parsing time."""
     enabled = gc.isenabled()
     gc.disable()

@@ -54,6 +54,8 @@ class _Found(NamedTuple):
     pattern: Pattern
     matched: str
     exact: bool = True
+    end: int = 0
+    """Where in the query the match ends."""
 
 
 def explain(text: str, limit: int = 5) -> list[Candidate]:
@@ -75,7 +77,7 @@ def search(text: str, patterns: Sequence[Pattern]) -> list[Candidate]:
     query = "\n".join(line[:MAX_LINE] for line in _ANSI.sub("", text[-MAX_TEXT:]).splitlines())
     best: dict[str, _Found] = {}
     for found in (
-        list(_matching(query, patterns)) or list(_containing(query, patterns)) or _close(query, patterns)
+        _added_up(_matching(query, patterns)) or list(_containing(query, patterns)) or _close(query, patterns)
     ):
         rule = found.pattern["rule"]
         if rule not in best or found.rank > best[rule].rank:
@@ -116,7 +118,32 @@ def _matching(query: str, patterns: Sequence[Pattern]) -> Iterator[_Found]:
             if pattern["literal"] < WHOLE and not _whole(query, match.start(), match.end()):
                 continue
             letters = pattern["literal"] + (len(pattern["exception"]) if same else 0)
-            yield _Found((letters, -len(match[0]), match.end()), pattern, match[0])
+            yield _Found((letters, -len(match[0]), match.end()), pattern, match[0], end=match.end())
+
+
+def _added_up(matches: Iterator[_Found]) -> list[_Found]:
+    """The best match of each rule, its rank raised by the letters of the rule's other texts found elsewhere.
+
+    A traceback holds several messages (``You set `ignore_mismatched_sizes``` under a table of what mismatched); the
+    rule that knows more of them is the likelier one.
+    """
+    by_rule: dict[str, list[_Found]] = {}
+    for found in matches:
+        by_rule.setdefault(found.pattern["rule"], []).append(found)
+    best = []
+    for mine in by_rule.values():
+        mine.sort(key=lambda found: found.rank, reverse=True)
+        taken: dict[str, _Found] = {}
+        for found in mine:
+            if found.pattern["text"] not in taken and all(_apart(found, other) for other in taken.values()):
+                taken[found.pattern["text"]] = found
+        letters = sum(found.rank[0] for found in taken.values())
+        best.append(mine[0]._replace(rank=(letters, *mine[0].rank[1:])))
+    return best
+
+
+def _apart(one: _Found, other: _Found) -> bool:
+    return one.end <= other.end - len(other.matched) or other.end <= one.end - len(one.matched)
 
 
 def _whole(query: str, start: int, end: int) -> bool:

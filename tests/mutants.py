@@ -25,9 +25,12 @@ def known_releases(loaders: Mapping[str, Mapping[str, Any]]) -> Known:
 
 
 def of_card(card: Mapping[str, Any], known: Known) -> Iterator[Mutant]:
-    """Yield the mutants of one compiled card: parameters, rows, ``when`` facts, version bounds, outcome words."""
+    """Yield the mutants of one card: parameters, repair, rows, ``when`` facts, version bounds, outcome words."""
     for name, params in of_value(card["params"], "with"):
         yield Mutant(name, {**card, "params": params})
+    if "edits" in card["fix"]:
+        without = {key: value for key, value in card["fix"].items() if key != "edits"}
+        yield Mutant("fix.edits dropped", {**card, "fix": without})
     for loader, rows in card["outcomes"].items():
         if isinstance(rows, str):
             continue

@@ -144,7 +144,7 @@ def is_clean(result: Comparison) -> bool:
 
 @pytest.mark.parametrize(
     ("text", "value"),
-    [("7", 7), ("a", 6), ("2*a*b + c", 34), ("a*b/c", 3), ("a/b + a.b", 12), ("  a  +b ", 8)],
+    [("7", 7), ("a", 6), ("2*a*b + c", 34), ("a*b/c", 3), ("a/4", 1), ("a/b + a.b", 12), ("  a  +b ", 8)],
 )
 def test_formula(text: str, value: int) -> None:
     assert evaluate(text, {"a": 6, "b": 2, "c": 4 if "/c" in text else 10, "a.b": 9}.__getitem__) == value
@@ -156,7 +156,7 @@ def test_what_is_no_formula(text: str) -> None:
         parse(text)
 
 
-@pytest.mark.parametrize("text", ["a/b", "a/zero", "big*big"])
+@pytest.mark.parametrize("text", ["a/zero", "big*big"])
 def test_formula_without_an_answer(text: str) -> None:
     with pytest.raises(Unknowable):
         evaluate(text, {"a": 7, "b": 2, "zero": 0, "big": 1 << 40}.__getitem__)

@@ -111,3 +111,25 @@ def test_nearest_checkpoint_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def test_without_git_the_named_files_count(repo: Repository) -> None:
     repo.env["PATH"] = ""
     assert checked(repo, "models/two/config.json") == ["models/two"]
+
+
+def test_fix_makes_the_safe_repairs_and_says_so(repo: Repository) -> None:
+    repo.broken("models/two", "shards-index-drops-a-file")
+    index = repo.folder / "models" / "two" / "model.safetensors.index.json"
+    before = index.read_bytes()
+    done = hook(repo, "--fix", str(index.relative_to(repo.folder)))
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "repaired models/two (shards/dropped-file)" in done.stderr
+    assert hook(repo, "--fix", "models/two/config.json").returncode == 0
+    assert "models/two/.ckptdoctor" not in repo.git("status", "--porcelain", "-uall")
+    undone = repo.run(sys.executable, "-m", "ckptdoctor", "undo", "models/two")
+    assert undone.returncode == 0, undone.stderr
+    assert index.read_bytes() == before
+
+
+def test_fix_leaves_alone_what_is_not_safe(repo: Repository) -> None:
+    repo.broken("models/two", "plain-head-missing")
+    done = hook(repo, "--fix", "models/two/config.json")
+    assert done.returncode == 1
+    assert "repaired" not in done.stderr
+    assert not (repo.folder / "models" / "two" / ".ckptdoctor" / "journal").exists()

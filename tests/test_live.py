@@ -12,10 +12,13 @@ import subprocess
 
 import pytest
 
+from ckptdoctor.targets import parse_target
 from tests.conftest import ROOT
 from tests.observe.cases import load_cases
 from tests.observe.driver import Record, observe
-from tests.observe.paths import OBSERVED
+from tests.observe.mend import maker, meaning
+from tests.observe.paths import OBSERVED, OBSERVED_FIXED
+from tests.observe.score import target_of
 
 WORKER = ROOT / "tests/observe/workers/transformers.py"
 LIVE = {name: os.environ.get(name, "") for name in ("CKPTDOCTOR_TF5", "CKPTDOCTOR_TF4")}
@@ -36,6 +39,17 @@ def test_the_real_loader_still_does_what_was_recorded(name: str) -> None:
     recorded = {row["case"]: row["outcome"] for row in map(json.loads, path.read_text().splitlines())}
     differ = {r.case: (recorded.get(r.case), r.outcome) for r in found if recorded.get(r.case) != r.outcome}
     assert differ == {}
+
+
+def test_the_real_loader_still_reads_what_the_fixes_make() -> None:
+    if not LIVE["CKPTDOCTOR_TF5"]:
+        pytest.skip("CKPTDOCTOR_TF5 does not name an interpreter with transformers")
+    path = OBSERVED_FIXED / "transformers-5.23.0.jsonl"
+    rows = {row["case"]: row for row in map(json.loads, path.read_text().splitlines())}
+    cases = [case for case in load_cases() if case.id in rows]
+    make = maker({case: parse_target(target_of(row)) for case, row in rows.items()})
+    found = observe(LIVE["CKPTDOCTOR_TF5"], WORKER, cases, make=make, identify=meaning)
+    assert {r.case: r.outcome for r in found} == {case: row["outcome"] for case, row in rows.items()}
 
 
 def test_the_writers_still_write_these_fixtures() -> None:

@@ -88,3 +88,13 @@ def test_lfs_pointers(repo: Repository) -> None:
     (repo.folder / ".gitattributes").write_text("*.safetensors filter=lfs diff=lfs merge=lfs -text\n")
     done = repo.commit()
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_fixing_hook_mends_an_index(repo: Repository) -> None:
+    config = repo.folder / ".pre-commit-config.yaml"
+    config.write_text(config.read_text().replace("- id: ckptdoctor\n", "- id: ckptdoctor-fix\n"))
+    assert repo.commit().returncode == 0
+    repo.broken("models/two", "shards-index-drops-a-file")
+    blocked(repo.commit(), "repaired models/two (shards/dropped-file)")
+    done = repo.commit()
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -22,7 +22,8 @@ BLOCKS = re.findall(r"^```\w*\n(.*?)^```", README, flags=re.DOTALL | re.MULTILIN
 @pytest.fixture
 def clone(tmp_path: Path) -> Path:
     """A directory that holds what the README's commands name, as a clone would."""
-    for name in ("fixtures/sound/llama-nf4", "fixtures/hostile/truncated"):
+    sound = [f"fixtures/sound/{name}" for name in ("llama-nf4", "llama-lora", "phi3-bf16", "mistral-bf16")]
+    for name in (*sound, "fixtures/hostile/truncated"):
         shutil.copytree(ROOT / name, tmp_path / name)
     return tmp_path
 
@@ -51,12 +52,45 @@ def test_the_seed_case_says_what_its_comments_say(clone: Path) -> None:
     assert [word for _, word, _ in said] == ["fails", "ok", "ok", "ok"]
 
 
+def test_adapters_get_the_verdicts_in_the_comments(clone: Path) -> None:
+    lines = block("ckptdoctor check fixtures/sound/llama-lora")
+    for line in lines:
+        done = run(line, clone)
+        word = re.search(r"# (\w+)", line)
+        assert word
+        assert re.search(rf"peft +\S+ +{word[1]}\b", done.stdout), f"{line}\n{done.stdout}"
+        assert done.returncode == (1 if word[1] == "fails" else 0), line
+    assert len(lines) == 4
+
+
 def test_the_first_page_is_what_the_command_prints(clone: Path) -> None:
     shown = [text for text in BLOCKS if text.startswith("fixtures/sound/llama-nf4\n")]
     printed = run("ckptdoctor check fixtures/sound/llama-nf4", clone)
     assert printed.returncode == 0
     assert shown
     assert shown[0].strip() in printed.stdout
+
+
+def test_the_table_of_versions_is_what_the_command_prints(clone: Path) -> None:
+    (line,) = block("ckptdoctor check fixtures/sound/llama-nf4 --for 'vllm==*'")
+    shown = next(text for text in BLOCKS if text.startswith("  ✗ vllm"))
+    done = run(line, clone)
+    assert done.returncode == 1
+    assert shown in done.stdout
+
+
+def test_the_upgrade_shows_what_breaks(clone: Path) -> None:
+    (line,) = block("ckptdoctor check fixtures/sound/llama-nf4 --changed-only")
+    done = run(line, clone)
+    assert done.returncode == 1
+    assert "1 error differs between versions" in done.stdout
+
+
+def test_the_environment_is_told(clone: Path) -> None:
+    for line in block("ckptdoctor env"):
+        done = run(line, clone)
+        assert done.returncode in (0, 1, 3), line
+        assert "transformers" in done.stdout or done.returncode != 1
 
 
 def test_the_broken_one_exits_with_1(clone: Path) -> None:

@@ -173,6 +173,7 @@ class Keys:
         self._absent: Plain = blueprint.get("absent", {})
         self._none: Plain = blueprint.get("none", {})
         self._alias: Plain = blueprint.get("alias", {})
+        self._sizes: Plain = blueprint.get("sizes", {})
         self._flat = blueprint.get("flat")
         self._seen: dict[str, Any] = {}
         self._open: set[str] = set()
@@ -265,7 +266,7 @@ class Keys:
                 break
         if found and (value is not None or key not in self._none):
             return value
-        defaults = self._none if found else self._absent
+        defaults = self._none if found else {**self._sizes, **self._absent}
         if key not in defaults:
             raise Unknowable(f"config.json gives no value for {key}")
         return self._default(defaults[key])

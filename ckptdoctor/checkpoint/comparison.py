@@ -60,6 +60,8 @@ class Comparison(NamedTuple):
     found: int
     bare: bool
     """The names lack the prefix of the base model (`layers.0…` instead of `model.layers.0…`)."""
+    doubled: bool
+    """The names carry that prefix twice (`model.model.layers.0…`)."""
 
     @property
     def matched(self) -> float:
@@ -88,7 +90,7 @@ class _Comparer:
         self._uses: dict[str, list[_Use]] = {}
         self._unexpected: dict[str, int] = {}
         self._products: dict[tuple[tuple[int, ...], ...], frozenset[Index]] = {}
-        self._bare = False
+        self._bare = self._doubled = False
 
     def run(self, stored: Iterable[Signed]) -> Comparison:
         for signature in stored:
@@ -110,6 +112,7 @@ class _Comparer:
             expected=total,
             found=found,
             bare=self._bare,
+            doubled=self._doubled,
         )
 
     def _place(self, signature: Signed) -> None:
@@ -141,8 +144,9 @@ class _Comparer:
         for candidate in self._spellings(tensor):
             whole = next((name for name in (candidate, *wholes(candidate)) if name in self._known), None)
             if whole is not None:
-                if self._expected.prefix and candidate == f"{self._expected.prefix}.{tensor}":
-                    self._bare = True
+                if prefix := self._expected.prefix:
+                    self._bare |= candidate == f"{prefix}.{tensor}"
+                    self._doubled |= tensor == f"{prefix}.{candidate}"
                 return whole, whole == candidate
         return None
 

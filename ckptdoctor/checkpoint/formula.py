@@ -1,6 +1,7 @@
 """Sums of products over configuration keys, such as `2*num_key_value_heads*head_dim + hidden_size`.
 
-This is a notation for shapes, not a language: whole numbers, keys, `*`, `/` (exact division) and `+`.
+This is a notation for shapes, not a language: whole numbers, keys, `*`, `/` (rounded down, as every
+class does with heads that do not divide its width) and `+`.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ def parse(text: str) -> tuple[tuple[_Factor, ...], ...]:
 
 
 def evaluate(text: str, lookup: Callable[[str], int]) -> int:
-    """Compute a formula; raises Unknowable where a division leaves a remainder or a key has no value."""
+    """Compute a formula; raises Unknowable where a division is by zero or a key has no value."""
     return sum(_product(text, factors, lookup) for factors in parse(text))
 
 
@@ -67,8 +68,8 @@ def _product(text: str, factors: tuple[_Factor, ...], lookup: Callable[[str], in
             product *= number
             if product > _LARGEST:
                 raise Unknowable(f"{text} is implausibly large")
-        elif number == 0 or product % number:
-            raise Unknowable(f"{text} does not divide evenly")
+        elif number == 0:
+            raise Unknowable(f"{text} divides by zero")
         else:
             product //= number
     return product

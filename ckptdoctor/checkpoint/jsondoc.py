@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 from ..model import Facts, Location
 from ..sources import pointer
@@ -19,6 +20,7 @@ MAX_DUPLICATES = 100
 _FAST_FROM = 2_000_000
 """From this size on msgspec's start-up cost is repaid."""
 _BOM = b"\xef\xbb\xbf"
+_TRAILING = re.compile(r",\s*[\]}]")
 _WHY = {
     "zip": "it is a zip archive",
     "pickle": "it is a pickle",
@@ -161,6 +163,8 @@ def _syntax(error: ValueError, raw: bytes, name: str) -> Defect:
         return _defect("json-invalid", name, why="a number has too many digits", line=1, column=1)
     extra = error.msg == "Extra data"
     why = _WHY.get(kind(raw[:256]) or "", error.msg[:1].lower() + error.msg[1:])
+    if _TRAILING.match(error.doc, max(0, error.doc.rfind(",", 0, error.pos + 1))):
+        why = "a comma before a closing bracket"  # what Python says of it changed in 3.13
     facts: Facts = {"why": why, "line": error.lineno, "column": error.colno}
     code = "json-extra-data" if extra else "json-invalid"
     return Defect(code, Location(name, line=error.lineno, column=error.colno), facts)

@@ -10,7 +10,7 @@ from ..checkpoint.names import join
 from ..checkpoint.nouns import Declared, Leaf, QuantState, Signature, View
 from ..model import Fact, Hit, Location, Skip
 from .base import Context, Params
-from .shapes import expected_shape
+from .shapes import differs_in_width_only, expected_shape
 
 _ROLES = ("weight", "absmax", "quant_map", "quant_state")
 _NESTED = ("nested_absmax", "nested_quant_map")
@@ -205,14 +205,22 @@ def sizes(context: Context, params: Params) -> Iterator[Hit | Skip]:
 
 
 def shape(context: Context, params: Params) -> Iterator[Hit | Skip]:
-    """Yield states whose shape is not the one config.json leads to; ``swapped`` when only the order is wrong."""
+    """Yield states whose shape is not the one config.json leads to; ``swapped`` when only the order is wrong,
+    ``computes`` when its whole feed-forward block has the same other width.
+    """
     for module in packed(context.view):
         stated = module.state.shape if module.state else None
         expected = expected_shape(context, module.signature.template)
         if stated is None or expected is None or stated == expected or not _weight_agrees(module):
             continue
         swapped = stated == expected[::-1]
-        facts: dict[str, Fact] = {"got": stated, "expected": expected, "swapped": swapped}
+        computes = differs_in_width_only(context, module.signature.template)
+        facts: dict[str, Fact] = {
+            "got": stated,
+            "expected": expected,
+            "swapped": swapped,
+            "computes": computes,
+        }
         yield hit_of(context, module, facts, leaf_name("quant_state", module.blob))
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from ..checkpoint.nouns import Leaf, Signature
 from ..model import Fact, Hit, Skip
 from .base import Context, Params
-from .shapes import expected_shape
+from .shapes import differs_in_width_only, expected_shape
 
 _OWN = frozenset({"weight", "bias", "SCB", "weight_format", "weight.SCB"})
 
@@ -43,12 +43,13 @@ def scales(context: Context, params: Params) -> Iterator[Hit | Skip]:
 
 
 def lengths(context: Context, params: Params) -> Iterator[Hit | Skip]:
-    """Yield scales that are not one per output row (rows as config.json has them, else as stored)."""
+    """Yield scales that are not one per output row (rows as config.json has them or as stored)."""
     for signature, weight, scb in _modules(context):
         if weight is None or scb is None or len(weight.shape) != 2 or not scb.dtype:
             continue
         rows = (expected_shape(context, signature.template) or weight.shape)[0]
-        if scb.shape not in ((rows,), (1, rows), (rows, 1)):
+        fitting = {shape for n in (rows, weight.shape[0]) for shape in ((n,), (1, n), (n, 1))}
+        if scb.shape not in fitting:
             yield _hit(context, signature, {"expected": (rows,), "got": scb.shape}, "SCB")
 
 
@@ -60,7 +61,7 @@ def codes(context: Context, params: Params) -> Iterator[Hit | Skip]:
 
 
 def shape(context: Context, params: Params) -> Iterator[Hit | Skip]:
-    """Yield weights whose shape is not the one config.json leads to."""
+    """Yield weights whose shape is not the one config.json leads to; ``computes`` as in ``bnb.shape``."""
     for signature, weight, _ in _modules(context):
         expected = expected_shape(context, signature.template)
         if (
@@ -69,7 +70,9 @@ def shape(context: Context, params: Params) -> Iterator[Hit | Skip]:
             and weight.dtype in ("I8", "U8")
             and weight.shape != expected
         ):
-            yield _hit(context, signature, {"expected": expected, "got": weight.shape}, "weight")
+            computes = differs_in_width_only(context, signature.template)
+            facts: dict[str, Fact] = {"expected": expected, "got": weight.shape, "computes": computes}
+            yield _hit(context, signature, facts, "weight")
 
 
 def _hit(context: Context, signature: Signature, facts: dict[str, Fact], leaf: str) -> Hit:

@@ -135,3 +135,16 @@ def token_ids(context: Context, params: Params) -> Iterator[Hit | Skip]:
         if beyond:
             facts: dict[str, Fact] = {"key": key, "ids": beyond[:20], "rows": max(rows)}
             yield Hit(facts, (Location(file, f"/{key}"),))
+
+
+def layer_types(context: Context, params: Params) -> Iterator[Hit | Skip]:
+    """Yield a list ``layer_types`` that is not as long as ``num_hidden_layers`` says, in the text model's block."""
+    nested = context.ckpt.config.get("text_config")
+    for at, block in (
+        ("", context.ckpt.config),
+        ("/text_config", nested if isinstance(nested, dict) else {}),
+    ):
+        listed, counted = block.get("layer_types"), block.get("num_hidden_layers")
+        if isinstance(listed, list) and type(counted) is int and len(listed) != counted:
+            where = (Location(_CONFIG, f"{at}/num_hidden_layers"), Location(_CONFIG, f"{at}/layer_types"))
+            yield Hit({"counted": counted, "listed": len(listed)}, where)

@@ -9,7 +9,7 @@ from ..checkpoint.nouns import Defect, TensorEntry
 from ..model import Facts, Hit, Location, Skip
 from .base import Context, Params
 
-_NOT_FACTS = frozenset({"code", "keep", "remedy"})
+_NOT_FACTS = frozenset({"code", "keep"})
 _UNPARSED = frozenset({"json-empty", "json-lfs-pointer", "json-not-utf8", "json-invalid", "json-extra-data"})
 _SIDE_DOCUMENTS = frozenset(
     {

@@ -8,7 +8,7 @@ from ..loaders.base import Event
 from ..model import MAX_LOCATIONS, Hit, Location, Outcome, Skip
 from .base import Context, Params
 
-_NOT_FACTS = frozenset({"event", "foreign", "remedy"})
+_NOT_FACTS = frozenset({"event", "foreign"})
 
 
 def events(context: Context, params: Params) -> Iterator[Hit | Skip]:

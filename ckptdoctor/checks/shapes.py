@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..checkpoint.nouns import Signature
 from ..loaders.modules import architecture
 from .base import Context
 
@@ -16,3 +17,41 @@ def expected_shape(context: Context, template: str) -> tuple[int, ...] | None:
         if len(shapes) == 1:
             return next(iter(shapes))
     return None
+
+
+_FEED_FORWARD = {"gate_proj": 0, "up_proj": 0, "down_proj": 1}
+"""The layers of a feed-forward block, with the dimension of their weights that is its inner width."""
+
+
+def differs_in_width_only(context: Context, template: str) -> bool:
+    """Whether all layers of this feed-forward block share one inner width, just not the one in config.json.
+
+    Such a block computes: nothing outside of it sees its width.
+    """
+    parent, _, last = template.rpartition(".")
+    if last not in _FEED_FORWARD:
+        return False
+    widths = set()
+    for name, inner in _FEED_FORWARD.items():
+        expected = expected_shape(context, f"{parent}.{name}")
+        stored = context.view.templates.get(f"{parent}.{name}", ())
+        if not stored:
+            return False
+        for signature in stored:
+            shape = _logical_shape(signature)
+            if (
+                expected is None
+                or shape is None
+                or len(shape) != 2
+                or shape[1 - inner] != expected[1 - inner]
+            ):
+                return False
+            widths.add(shape[inner])
+    return len(widths) == 1
+
+
+def _logical_shape(signature: Signature) -> tuple[int, ...] | None:
+    if signature.state is not None:
+        return signature.state.shape
+    weight = signature.leaf("weight")
+    return weight.shape if weight is not None else None

@@ -15,7 +15,7 @@ from .._version import __version__
 from ..render.safe import clean
 from .exits import DEBUG, INTERRUPTED, NO_VERDICT, USAGE
 
-COMMANDS = ("check", "explain", "rules", "hook")
+COMMANDS = ("check", "fix", "undo", "explain", "env", "rules", "hook")
 """Commands, in the order help lists them: each the function of that name in the module of that name here."""
 
 

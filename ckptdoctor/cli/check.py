@@ -13,14 +13,18 @@ from . import checking, inputs
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 _FOR = (
-    "A loader as you run it: vllm, vllm==0.32.0 or unsloth==2025.3.10,unsloth_zoo==2025.3.9. "
+    "A loader as you run it: vllm, vllm==0.32.0 or unsloth==2025.3.10,unsloth_zoo==2025.3.9; "
+    "or a range of releases: 'vllm==*', 'vllm>=0.27'. "
     "Default: transformers, vLLM and Unsloth as installed here, else their newest known versions."
 )
+_CHANGED = "Show only what differs between the versions of a loader: what breaks when I upgrade?"
 _CONFIG = "Settings file. Default: ckptdoctor.toml or [tool.ckptdoctor] of pyproject.toml, here or above."
+_BASE = "The model that an adapter is to be put on; only its config and headers are read."
 _FAIL_ON = "Exit with 1 from this severity on (default error)."
 
 _OPTIONS = (
     click.option("--for", "targets", metavar="TARGET", multiple=True, help=_FOR),
+    click.option("--changed-only", is_flag=True, help=_CHANGED),
     click.option("--format", "form", type=click.Choice(list(FORMATS)), default="text", show_default=True),
     click.option("--output", metavar="FILE", help="Write the report there instead of to the screen."),
     click.option("--select", metavar="RULE", multiple=True, help="Run only this rule or family (bnb/)."),
@@ -46,6 +50,7 @@ def options(command: _Command) -> _Command:
 @click.argument("checkpoints", metavar="CHECKPOINT...", nargs=-1, required=True)
 @options
 @click.option("--write-baseline", metavar="FILE", help="Accept what is found now, and exit with 0.")
+@click.option("--base", metavar="DIR", help=_BASE)
 def check(checkpoints: tuple[str, ...], **given: Any) -> int:
     """Check whether a checkpoint will load, at which precision, and if not, what to change.
 

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import click
 
+from ..folding import changed
 from ..model import BytesRead, Crash, Report, Target
 from ..render import render
 from ..render.safe import clean
@@ -26,6 +27,7 @@ class Options(NamedTuple):
     """What the command line says."""
 
     targets: tuple[str, ...] = ()
+    changed_only: bool = False
     form: str = "text"
     output: str | None = None
     select: tuple[str, ...] = ()
@@ -36,6 +38,7 @@ class Options(NamedTuple):
     config: str | None = None
     baseline: str | None = None
     write_baseline: str | None = None
+    base: str | None = None
     pointers: frozenset[str] = frozenset()
     """Checkpoints whose weights lie elsewhere by agreement: judged from metadata, and no verdict is no failure."""
 
@@ -56,7 +59,8 @@ def _checked(places: _Places, settings: Settings, options: Options, begun: float
     reports = _Run(settings, options).reports(places)
     sections = [settings.at(report.target) for report in reports]
     reports = accepted.applied(reports, sections, settings, options.baseline, partly=bool(options.select))
-    _write(reports, options, places.below, time.perf_counter() - begun)
+    shown = [changed(report) for report in reports] if options.changed_only else reports
+    _write(shown, options, places.below, time.perf_counter() - begun)
     limits = [options.fail_on or section.fail_on or "error" for section in sections]
     code = worst_code(reports, limits, options.pointers)
     if options.write_baseline is not None:
@@ -125,6 +129,7 @@ class _Run:
         self._options = options
         self._select = inputs.rules(options.select, "--select")
         self._ignore = inputs.rules(options.ignore, "--ignore")
+        self._base = None if options.base is None else inputs.base(options.base)
         self._targets: dict[tuple[str, ...], tuple[Target, ...]] = {}
         for name in settings.named:
             inputs.rules([name], settings.file)
@@ -140,9 +145,13 @@ class _Run:
 
     def _for(self, path: str) -> tuple[Target, ...]:
         texts = self._options.targets or self._settings.at(path).targets
-        if texts not in self._targets:
-            self._targets[texts] = inputs.targets(texts)
-        return self._targets[texts]
+        adapter = not texts and inputs.is_adapter(path)
+        key = ("adapter",) if adapter else texts
+        if key not in self._targets:
+            self._targets[key] = inputs.targets(texts, adapter=adapter)
+            if self._options.changed_only:
+                inputs.comparable(self._targets[key])
+        return self._targets[key]
 
     def _look(self, path: str) -> Report:
         from ..engine import check_source
@@ -158,6 +167,7 @@ class _Run:
                     progress=progress,
                     select=self._select or self._settings.at(path).select,
                     ignore=self._ignore,
+                    base=self._base,
                 )
         except OSError as error:
             return _unchecked(path, f"cannot be read: {error.strerror or error}")

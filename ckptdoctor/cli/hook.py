@@ -10,9 +10,9 @@ from typing import Any
 import click
 
 from ..sources import pointer
-from . import checking
+from . import checking, repairing
 from .check import options
-from .exits import OK
+from .exits import FINDINGS, OK
 
 _SKIPPED = frozenset({".git", ".cache", ".ckptdoctor", "__pycache__"})
 _WEIGHTS = (".safetensors", ".bin", ".pth", ".pt", ".gguf")
@@ -28,11 +28,13 @@ _MODEL_KEYS = (b'"model_type"', b'"architectures"', b'"quantization_config"')
 
 @click.command(short_help="Check the checkpoints that changed files belong to (for pre-commit).")
 @click.argument("files", metavar="[FILE]...", nargs=-1)
+@click.option("--fix", is_flag=True, help="Make safe repairs first, and exit with 1 if there were any.")
 @options
-def hook(files: tuple[str, ...], **given: Any) -> int:
+def hook(files: tuple[str, ...], fix: bool, **given: Any) -> int:
     """Check the checkpoints that FILEs belong to; files staged for deletion are added by themselves.
 
     Weights that are Git LFS pointers by .gitattributes are judged from metadata. No checkpoint: exit 0, silently.
+    With --fix what is safe is repaired first, for Git to show and for you to stage; `ckptdoctor undo` takes it back.
     """
     found = checkpoints(
         [*files, *_git("diff", "--cached", "--name-only", "--diff-filter=D", "--relative", "-z")]
@@ -40,7 +42,9 @@ def hook(files: tuple[str, ...], **given: Any) -> int:
     if not found:
         return OK
     pointers = frozenset(path for path in found if _kept_by_lfs(path))
-    return checking.run(found, checking.Options(**given, pointers=pointers))
+    given_options = checking.Options(**given, pointers=pointers)
+    repaired = fix and repairing.all_safe([path for path in found if path not in pointers], given_options)
+    return max(checking.run(found, given_options), FINDINGS if repaired else OK)
 
 
 def checkpoints(files: Iterable[str]) -> list[str]:

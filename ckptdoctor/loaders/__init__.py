@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from .base import Loader
 
+CITED = frozenset({"sglang", "tgi", "llama.cpp"})
+"""Loaders without a model of their own: what cards cite threads for, else ``unknown``."""
+
 
 def model(name: str) -> Loader:
     """Return the model of loader ``name`` (imported on first use)."""
@@ -19,4 +22,12 @@ def model(name: str) -> Loader:
         from .unsloth import Unsloth
 
         return Unsloth()
+    if name in CITED:
+        from .cited import Cited
+
+        return Cited(name)
+    if name == "peft":
+        from .peft import Peft
+
+        return Peft()
     raise KeyError(name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from ..checkpoint.comparison import Missing
+from ..checkpoint.comparison import Mismatch, Missing
 from ..checkpoint.nouns import View
 from ..model import MAX_LOCATIONS, Location, Outcome, worst
 from .base import Event
@@ -25,18 +25,22 @@ def tensor_events(
     of_missing: Callable[[Missing], Outcome],
     *,
     unexpected: Callable[[str], Outcome],
+    of_mismatch: Callable[[Mismatch], Outcome],
     bare: Outcome,
+    doubled: Outcome,
     readable: bool,
 ) -> Iterator[Event]:
     """Yield what the loader does about each difference between the files and the architecture.
 
     ``of_missing`` gives the outcome of missing tensors of one template, ``unexpected`` of a tensor template it has no
-    place for, ``bare`` of names that lack the base model's prefix. Nothing is said unless every file is ``readable``.
+    place for, ``of_mismatch`` of another shape than config.json leads to, ``bare`` of names that lack the base model's
+    prefix, ``doubled`` of names that have it twice. Nothing is said unless every file is ``readable``.
     """
     found = known.comparison
     if found is None or not found.expected or not readable:
         return
-    if found.matched < _FEW and found.expected > 1:
+    strangers = sum(row.total for row in found.unexpected)
+    if found.matched < _FEW and found.expected > 1 and strangers >= found.found:
         wrapped = _wrapper(view)
         known_to_be = worst([of_missing(_EVERYTHING), unexpected("")])
         outcome = known_to_be if wrapped or not view.signatures else "unknown"
@@ -66,7 +70,7 @@ def tensor_events(
     for wrong in found.mismatched:
         yield Event(
             "shape-mismatch",
-            "fails",
+            of_mismatch(wrong),
             {"expected": wrong.expected, "got": wrong.got, "formula": wrong.formula},
             (Location("", tensor=wrong.name),),
             wrong.template,
@@ -74,6 +78,10 @@ def tensor_events(
         )
     if found.bare:
         yield Event("bare-names", bare, {}, ())
+    if found.doubled:
+        yield Event(
+            "doubled-prefix", doubled, {"prefix": known.expected.prefix if known.expected else ""}, ()
+        )
 
 
 def _wrapper(view: View) -> str:

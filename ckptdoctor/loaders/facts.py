@@ -53,3 +53,14 @@ def groups(data: Data) -> Iterator[tuple[str, tuple[str, ...]]]:
     if isinstance(fused, Mapping):
         for name, parts in fused.items():
             yield name, tuple(parts)
+
+
+def in_words(spec: ruledata.Spec) -> str:
+    """Return an interval as people write it: ``0.8.5 – 0.24.0``, ``0.30.0 and later``, ``0.6.4``."""
+    bounds = {sign: ".".join(map(str, bound)) for sign, bound in spec}
+    if "==" in bounds:
+        return bounds["=="]
+    low, high = bounds.get(">="), bounds.get("<=")
+    if low and high:
+        return f"{low} – {high}"
+    return f"{low} and later" if low else f"{high} and earlier"

@@ -13,9 +13,11 @@ from ..checkpoint.comparison import Missing
 from ..checkpoint.nouns import Checkpoint, Index, Signature, View
 from ..model import Location, Outcome, Target
 from . import adapter, facts, skips
+from .adapter_tensors import CONFIG
 from .base import Event, Plan, Reading
 from .completeness import tensor_events
 from .configs import known_model_types, model_type_events, unread_keys
+from .flow import mixed_dtypes
 from .modules import Architecture, all_readable, architecture, family, is_convertible, is_mlx, is_plain_weight
 from .precision import SKIPPED, UNDECLARED, Held, disagreements, hold
 from .quantised import in_transformers
@@ -69,13 +71,16 @@ class Transformers:
         """Say how every weight is held, and what is missing, mismatched or read as what it is not."""
         known = architecture(ckpt, view)
         if plan.method == "lora":
-            told = (*plan.events, *adapter.events(ckpt, view))
-            return Reading(target, plan, {}, told, facts.evidence(data, target))
+            told, unknown = adapter.judge(ckpt)
+            alone = "" if unknown == adapter.NO_BASE else unknown  # it may be merged into any base later
+            plan = plan._replace(unknown=alone)
+            return Reading(target, plan, {}, (*plan.events, *told), facts.evidence(data, target))
         events = list(plan.events)
         held: Held = {}
         if plan.files and not plan.unknown and not is_mlx(ckpt):
             skipped = _skipper(ckpt, known, target, data)
             dtype, method = _dtype(ckpt), plan.method
+            bnb = method.startswith("bnb-")
             if method in in_transformers.METHODS:
                 found = in_transformers.read(ckpt, view, known, method, target, data, dtype)
                 held, plan = found.held, plan._replace(unknown=found.doubt)
@@ -84,17 +89,23 @@ class Transformers:
                 held = hold(
                     view,
                     lambda signature, module: read_as(signature, module, method, known, skipped, dtype),
-                    lambda signature: method.startswith("bnb-") and is_convertible(signature, known),
+                    lambda signature: bnb and is_convertible(signature, known),
                 )
                 events += disagreements(view, held, data, target)
+                if bnb and facts.does(data, "bnb-keeps-dtype-of-file", target.version):
+                    events += mixed_dtypes(
+                        view, known, lambda s, m: is_convertible(s, known) and not skipped(m)
+                    )
                 events += _declared_otherwise(ckpt, view, method, target, data)
             bare: Outcome = "ok" if facts.does(data, "adds-base-prefix", target.version) else "fails"
             events += tensor_events(
                 view,
                 known,
-                lambda row: _outcome_of_missing(ckpt, row, known, plan, target, data),
+                lambda row: _outcome_of_missing(ckpt, row, known, plan, skipped, target, data),
                 unexpected=lambda template: "ok",
+                of_mismatch=lambda row: "fails",
                 bare=bare,
+                doubled=bare,
                 readable=all_readable(ckpt, view) and not plan.unknown,
             )
         return Reading(target, plan, held, tuple(events), facts.evidence(data, target))
@@ -206,6 +217,7 @@ def _outcome_of_missing(
     row: Missing,
     known: Architecture,
     plan: Plan,
+    skipped: Callable[[str], bool],
     target: Target,
     data: Mapping[str, object],
 ) -> Outcome:
@@ -217,7 +229,9 @@ def _outcome_of_missing(
     if method in in_transformers.METHODS and row.kind == "linear":
         block = ckpt.config.get("quantization_config")
         return in_transformers.of_missing(row, method, block if isinstance(block, dict) else {}, target, data)
-    if method and row.kind == "linear":
+    modules = (name.removesuffix(".weight") for name in row.names)
+    packed = method.startswith("bnb-") and row.kind in ("linear", "head")
+    if packed and not all(map(skipped, modules)):
         return "fails"
     if row.kind == "norm" and sharded and facts.does(data, "sharded-norms-stay-meta", target.version):
         return "fails-late"
@@ -297,7 +311,7 @@ def _beside_an_adapter(ckpt: Checkpoint) -> Plan:
 
 
 def _without_config(ckpt: Checkpoint) -> Plan:
-    if adapter.CONFIG in ckpt.entries:
+    if CONFIG in ckpt.entries:
         return adapter.plan(ckpt)
     if ckpt.label.endswith(".safetensors"):
         return Plan((), frozenset(ckpt.entries), unknown="a single file: no config.json was looked at")

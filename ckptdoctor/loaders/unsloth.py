@@ -50,7 +50,8 @@ def uses_bitsandbytes(ckpt: Checkpoint, target: Target, data: Data) -> bool:
     """Whether ``load_vllm`` asks vLLM for bitsandbytes (regimes V0 to V3 by unsloth_zoo version)."""
     regime = facts.regime(data, _zoo(target))
     name = ckpt.label.lower().endswith(SUFFIX)  # the string as typed: a trailing slash defeats it
-    flag = _asks_4bit(target) and not _other_method_disables(ckpt, target, data)
+    forced_off = _other_method_disables(ckpt, target, data) or _bf16_suffix(ckpt, target, data)
+    flag = _asks_4bit(target) and not forced_off
     if regime == "name":
         return name
     if regime == "flag-or-name":
@@ -79,7 +80,10 @@ def _decisions(ckpt: Checkpoint, target: Target, data: Data) -> list[Event]:
     listed = [item for item in skip if isinstance(item, str)] if isinstance(skip, list) else []
     if ckpt.label.endswith("unsloth-bnb-4bit") and not dynamic_quant_supported(listed):
         events.append(Event("dynamic-suffix-rewritten", "fails", {}, (Location(""),)))
-    if uses and "fp8" in ckpt.label.lower() and facts.does(data, "fp8-by-name", _zoo(target)):
+    other = str(block.get("quant_method") or "").lower()
+    if uses and other not in ("", BNB):
+        events.append(_sent_as_bnb(other, target, data))
+    elif uses and "fp8" in ckpt.label.lower() and facts.does(data, "fp8-by-name", _zoo(target)):
         events.append(Event("fp8-in-path", "fails", {}, (Location(""),), error="AssertionError"))
     if declares_bnb(ckpt):
         missing = tuple(key for key in _KEYS if key not in block)
@@ -88,6 +92,19 @@ def _decisions(ckpt: Checkpoint, target: Target, data: Data) -> list[Event]:
             error = f"KeyError: '{missing[0]}'"
             events.append(Event("keys-missing", "fails", {"keys": missing}, at, error=error))
     return events
+
+
+def _sent_as_bnb(method: str, target: Target, data: Data) -> Event:
+    """Return what becomes of a checkpoint of another method that vLLM is told to read as bitsandbytes."""
+    asserted = method in ("fp8", "fbgemm_fp8") and facts.does(data, "fp8-by-name", _zoo(target))
+    error = (
+        "AssertionError"
+        if asserted
+        else f"Quantization method specified in the model config ({method}) does not match the quantization method "
+        "specified in the `quantization` argument (bitsandbytes)."
+    )
+    at = (Location("config.json", "/quantization_config/quant_method"),)
+    return Event("other-method-as-bnb", "fails", {"method": method[:100]}, at, error=error)
 
 
 def _precision(ckpt: Checkpoint, view: View, target: Target, data: Data) -> list[Event]:
@@ -104,10 +121,10 @@ def _precision(ckpt: Checkpoint, view: View, target: Target, data: Data) -> list
         return [Event("in-flight-crash", "fails", {}, (Location(""),))]
     if uses and not asked and named:
         return [Event("suffix-on-dense", "wrong-precision", {"asked": asked}, (Location(""),))]
-    if asked and not uses:
-        return [Event("flag-ignored", "wrong-precision", {}, (Location(""),))]
     if asked and _bf16_suffix(ckpt, target, data):
         return [Event("bf16-suffix", "wrong-precision", {}, (Location(""),))]
+    if asked and not uses:
+        return [Event("flag-ignored", "wrong-precision", {}, (Location(""),))]
     return []
 
 

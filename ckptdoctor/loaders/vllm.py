@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from .. import ruledata
-from ..checkpoint.comparison import Missing
 from ..checkpoint.nouns import Checkpoint, Signature, View
 from ..model import Facts, Location, Outcome, Target
 from . import facts, parallel, skips
@@ -29,6 +28,7 @@ from .modules import (
 from .precision import SKIPPED, UNDECLARED, Held, disagreements, hold
 from .quantised import in_vllm
 from .vllm_files import BNB, pick_files
+from .vllm_tensors import outcome_of_mismatch, outcome_of_missing, outcome_of_unexpected, stray_companions
 
 Data = Mapping[str, object]
 _CONFIGS = frozenset({"config.json", "generation_config.json"})
@@ -66,6 +66,7 @@ class Vllm:
             in_flight = bool(target.options.get("quantization")) and not declares_bnb(ckpt)
             experts = facts.does(data, "bnb-experts-load", target.version)
             read_as = self._reader(ckpt, plan.method, known, data, in_flight, experts)
+            skipped = _skipper(ckpt, data)
             if plan.method in in_vllm.FAMILIES:
                 found = in_vllm.read(ckpt, view, known, plan.method, target, data)
                 held, plan = found.held, plan._replace(unknown=found.doubt)
@@ -73,12 +74,16 @@ class Vllm:
             else:
                 held = hold(view, read_as, lambda s: plan.method == BNB)
                 events += disagreements(view, held, data, target, asked="bnb-4bit" if in_flight else "")
+            if plan.method == BNB and not in_flight:
+                events += stray_companions(view, eight=declared_block(ckpt).get("load_in_8bit") is True)
             events += tensor_events(
                 view,
                 known,
-                lambda row: outcome_of_missing(row, known, plan.method, target, data),
-                unexpected=_outcome_of_unexpected(in_vllm.drops_name(ckpt, target, data)),
+                lambda row: outcome_of_missing(row, known, plan.method, skipped, target, data),
+                unexpected=outcome_of_unexpected(in_vllm.drops_name(ckpt, target, data)),
+                of_mismatch=outcome_of_mismatch,
                 bare="fails",
+                doubled="fails",
                 readable=all_readable(ckpt, view) and not plan.unknown,
             )
         split = parallel.legal(ckpt, plan.method) if "config.json" in ckpt.entries else None
@@ -90,8 +95,7 @@ class Vllm:
     ) -> Callable[[Signature, str], str]:
         """Return the function that says at which scheme one module is held under ``method``."""
         block = declared_block(ckpt)
-        listed = block.get("llm_int8_skip_modules")
-        patterns = [item for item in listed if isinstance(item, str)] if isinstance(listed, list) else []
+        skipped = _skipper(ckpt, data)
         wanted = "bnb-8bit" if block.get("load_in_8bit") and not in_flight else "bnb-4bit"
 
         def read(signature: Signature, module: str) -> str:
@@ -105,7 +109,7 @@ class Vllm:
             ):
                 return "bnb-experts"
             linear = what == "linear" or module.rpartition(".")[2] in ROUTERS
-            converted = method == BNB and linear and not skips.vllm_bnb(fused_name(module, data), patterns)
+            converted = method == BNB and linear and not skipped(module)
             if not converted:
                 if (
                     signature.stored.quantized
@@ -146,6 +150,13 @@ def declared_block(ckpt: Checkpoint) -> Mapping[str, object]:
     """Return ``quantization_config`` of config.json as an object, empty when there is none."""
     block = ckpt.config.get("quantization_config")
     return block if isinstance(block, dict) else {}
+
+
+def _skipper(ckpt: Checkpoint, data: Data) -> Callable[[str], bool]:
+    """Return the test "does the skip list of config.json name this module (or this weight's module)"."""
+    listed = declared_block(ckpt).get("llm_int8_skip_modules")
+    patterns = [item for item in listed if isinstance(item, str)] if isinstance(listed, list) else []
+    return lambda name: skips.vllm_bnb(fused_name(name.removesuffix(".weight"), data), patterns)
 
 
 def declares_bnb(ckpt: Checkpoint) -> bool:
@@ -221,51 +232,19 @@ def _model_types(data: Data, version: str) -> frozenset[str]:
 
 
 def _unlisted(ckpt: Checkpoint, version: str, data: Data) -> str:
-    """Say that vLLM's registry does not list the architecture, "" when it does or none is named."""
-    names = ckpt.config.get("architectures")
-    listed = next(
-        (r["names"] for r in facts.rows(data, "architectures") if ruledata.matches(r["versions"], version)),
-        "",
-    )
-    if isinstance(names, list) and names and isinstance(names[0], str) and names[0] not in listed.split():
-        return f"vLLM's registry does not list {names[0][:60]}"
-    return ""
+    """Say that vLLM's registry does not list the architecture, and in which versions it does; "" when it is listed.
 
-
-def outcome_of_missing(row: Missing, known: Architecture, method: str, target: Target, data: Data) -> Outcome:
-    """Say what missing tensors of one template cost.
-
-    A fused parameter counts as loaded when any of its parts is. Norms are always missed; linear layers, embeddings and
-    the head silently keep what was in memory (≥ 0.21), in quantised models everything does (any version).
+    vLLM may still run such a model through transformers, which depends on code that is not looked at here.
     """
-    partial = _siblings_present(row, known, data)
-    if method == BNB:
-        return "corrupt" if partial and row.kind == "bias" else "fails"
-    if method or partial:
-        return "corrupt"
-    silent = facts.does(data, "missing-linear-is-silent", target.version)
-    router = row.template.removesuffix(".weight").rpartition(".")[2] in ROUTERS
-    return (
-        "corrupt"
-        if silent and (router or row.kind in ("linear", "bias", "embedding", "head", "expert"))
-        else "fails"
-    )
-
-
-def _siblings_present(row: Missing, known: Architecture, data: Data) -> bool:
-    """Whether another part of the same fused group is there for one of the missing tensors."""
-    module, _, leaf = row.template.rpartition(".")
-    parent, _, last = module.rpartition(".")
-    parts = next((parts for _, parts in facts.groups(data) if last in parts), ())
-    lost = {r.template: set(r.indices) for r in known.comparison.missing} if known.comparison else {}
-    others = [lost.get(f"{parent}.{part}.{leaf}", set()) for part in parts if part != last]
-    return any(index not in other for other in others for index in row.indices)
-
-
-def _outcome_of_unexpected(dropped: Callable[[str], bool]) -> Callable[[str], Outcome]:
-    """A tensor without a place raises, unless it is a bias or a rotary table, or its model passes over it."""
-    harmless = (".bias", "rotary_emb.inv_freq")
-    return lambda tensor: "ok" if tensor.endswith(harmless) or dropped(tensor) else "fails"
+    names = ckpt.config.get("architectures")
+    name = names[0] if isinstance(names, list) and names and isinstance(names[0], str) else ""
+    rows = facts.rows(data, "architectures") if name else []
+    spans = [row["versions"] for row in rows if name in row["names"] and name in row["names"].split()]
+    if not rows or any(ruledata.matches(span, version) for span in spans):
+        return ""
+    if not spans:
+        return f"vLLM's registry does not list {name[:60]}"
+    return f"vLLM's registry is known to list {name[:60]} only in {' and '.join(map(facts.in_words, spans))}"
 
 
 def _unmodelled(method: str, files: tuple[str, ...], ckpt: Checkpoint, events: list[Event]) -> str:

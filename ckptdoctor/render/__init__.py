@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from typing import NamedTuple, cast
 
-from ..model import Report
+from ..model import Finding, Report
 
 FORMATS: dict[str, str] = {
     "text": "text",
@@ -38,6 +38,14 @@ class Page(NamedTuple):
     """The directory that several checkpoints were found under, else empty."""
     base: str = ""
     """The directory that relative paths start from, for formats that name files to other tools."""
+
+    def advice(self, finding: Finding) -> str:
+        """Return what to do about ``finding``: what a fix does, else the card's words and the command to type."""
+        fix = finding.fix
+        if fix is not None and fix.safety != "manual" and fix.title:
+            return fix.title
+        words = str(self.prose(finding.rule).get("how_to_fix") or "").strip()
+        return f"{words} {fix.title}".strip() if fix is not None else words
 
 
 def render(name: str, reports: Sequence[Report], page: Page) -> str:

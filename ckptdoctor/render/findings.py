@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
+from ..folding import spans
 from ..model import (
     OUTCOMES,
     SEVERITIES,
     Crash,
     Finding,
-    LoaderOutcome,
     Location,
     Report,
     Skip,
     Suppressed,
+    Target,
     worst,
 )
 from . import Page
@@ -33,6 +34,7 @@ def finding_lines(report: Report, page: Page) -> list[Line]:
     """Return every finding, worst first, each as a block."""
     lines: list[Line] = []
     told: Counter[str] = Counter()
+    targets = [verdict.target for verdict in report.verdicts]
     for finding in sorted(report.findings, key=_rank):
         told[finding.rule] += 1
         if told[finding.rule] > _SAME and not page.verbose:
@@ -41,7 +43,7 @@ def finding_lines(report: Report, page: Page) -> list[Line]:
         lines += [[], _headline(finding), *hang([Segment("    ")], finding.message, page, "strong")]
         lines += _places(finding, page, 1 if brief else _PLACES)
         if not brief:
-            lines += _effects(finding, page)
+            lines += _effects(finding, targets, page, compared=report.unchanged is not None)
             lines += _errors(finding, page)
             lines += _repair(finding, page, again=told[finding.rule] > 1)
     more = {rule: count - _SAME for rule, count in told.items() if count > _SAME and not page.verbose}
@@ -111,18 +113,20 @@ def _spot(place: Location) -> str:
     return spot
 
 
-def _effects(finding: Finding, page: Page) -> list[Line]:
-    """Return the targets grouped by what happens there, worst first."""
+def _effects(finding: Finding, targets: Sequence[Target], page: Page, *, compared: bool) -> list[Line]:
+    """Return the targets grouped by what happens there, worst first; in a comparison, those unharmed too."""
     parts: list[Line] = []
     for outcome in OUTCOMES:
-        who = [_who(item) for item in finding.outcomes if item.outcome == outcome]
+        who = [item.target for item in finding.outcomes if item.outcome == outcome]
         if who:
-            parts.append([Segment(outcome, OUTCOME_STYLE[outcome]), Segment(" in " + ", ".join(who))])
+            names = ", ".join(spans(who, targets))
+            parts.append([Segment(outcome, OUTCOME_STYLE[outcome]), seg(f" in {names}")])
+    hit = {item.target.label for item in finding.outcomes}
+    loaders = {item.target.loader for item in finding.outcomes}
+    spared = [target for target in targets if target.loader in loaders and target.label not in hit]
+    if compared and spared:
+        parts.append([Segment("nothing", "ok"), seg(f" in {', '.join(spans(spared, targets))}")])
     return flow(_label("effect"), parts, page) if parts else []
-
-
-def _who(item: LoaderOutcome) -> str:
-    return clean(f"{item.target.loader} {item.target.version}".strip())
 
 
 def _errors(finding: Finding, page: Page) -> list[Line]:
@@ -143,10 +147,9 @@ def _repair(finding: Finding, page: Page, again: bool) -> list[Line]:
     fix = finding.fix
     if fix is None and again:
         return [[*_label("fix"), Segment("as above", "dim")]]
-    advice = str(page.prose(finding.rule).get("how_to_fix") or "")
-    text = advice if fix is None or not fix.title else fix.title
+    text = page.advice(finding)
     lines = hang(_label("fix"), text, page) if text else []
-    if fix is not None and fix.edits and fix.safety != "manual":
+    if fix is not None and fix.edits:
         flag = "" if fix.safety == "safe" else " --unsafe"
         lines.append([*_label(""), Segment(f"ckptdoctor fix{flag}", "strong"), Segment(" does this", "dim")])
     return lines

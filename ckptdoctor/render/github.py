@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from ..folding import spans
 from ..model import Finding, Report, worst
 from . import Page
 from .places import path_of
 from .safe import clean
+from .verdicts import entries
 
 _COMMAND = {"error": "error", "warning": "warning", "note": "notice"}
 
@@ -27,7 +29,9 @@ def _report(report: Report, page: Page) -> Iterator[str]:
         yield f"::error title=ckptdoctor crashed::{_data(f'{crash.rule}: {crash.error}')}"
     if report.nothing:
         yield f"::error title=nothing to check::{_data(f'{report.target}: {report.nothing}')}"
-    verdicts = ", ".join(f"{v.target.loader} {v.target.version} {v.outcome}" for v in report.verdicts)
+    verdicts = ", ".join(
+        f"{e.verdict.target.loader} {e.version} {e.verdict.outcome}" for e in entries(report.verdicts)
+    )
     known = f" ({len(report.suppressed)} accepted)" if report.suppressed else ""
     yield f"ckptdoctor: {_line(report.target)}: {_line(verdicts) or 'no verdict'}{known}"
 
@@ -41,17 +45,18 @@ def _annotation(report: Report, finding: Finding, page: Page) -> str:
         fields["col"] = str(place.column)
     fields["title"] = finding.rule
     properties = ",".join(f"{key}={_property(value)}" for key, value in fields.items())
-    return f"::{_COMMAND[finding.severity]} {properties}::{_data(_message(finding, page))}"
+    return f"::{_COMMAND[finding.severity]} {properties}::{_data(_message(report, finding, page))}"
 
 
-def _message(finding: Finding, page: Page) -> str:
+def _message(report: Report, finding: Finding, page: Page) -> str:
     parts = [finding.message]
     if finding.outcomes:
         bad = worst([item.outcome for item in finding.outcomes])
-        who = [item.target.label for item in finding.outcomes if item.outcome == bad]
+        hit = [item.target for item in finding.outcomes if item.outcome == bad]
+        who = spans(hit, [v.target for v in report.verdicts], lambda target: target.label)
         parts.append(f"{bad} in {', '.join(who)}")
-    remedy = finding.fix.title if finding.fix else page.prose(finding.rule).get("how_to_fix")
-    return "\n".join([*map(clean, parts), *([str(remedy).strip()] if remedy else [])])
+    remedy = page.advice(finding)
+    return "\n".join([*map(clean, parts), *([remedy] if remedy else [])])
 
 
 def _line(text: str) -> str:

@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from .._version import __version__
+from ..folding import Range, ranges
 from ..model import BytesRead, Finding, LoaderOutcome, Location, Report, Verdict
 from . import Page
 
@@ -22,11 +23,12 @@ def render(reports: Sequence[Report], page: Page) -> str:
 
 def as_dict(report: Report) -> dict[str, object]:
     """Return ``report`` as JSON values."""
-    return {
+    value: dict[str, object] = {
         "schema": SCHEMA,
         "tool": f"ckptdoctor {__version__}",
         "rulebook": report.rulebook,
         "target": report.target,
+        "base": report.base,
         "revision": report.revision,
         "schemes": list(report.schemes),
         "weights": report.weights,
@@ -38,6 +40,32 @@ def as_dict(report: Report) -> dict[str, object]:
         "suppressed": [_finding(item.finding) | {"reason": item.reason} for item in report.suppressed],
         "skips": [skip._asdict() for skip in report.skips],
         "crashes": [crash._asdict() for crash in report.crashes],
+    }
+    if any(verdict.target.sweep for verdict in report.verdicts):
+        value["ranges"] = [_range(item) for item in ranges(report.verdicts)]
+    if report.unchanged is not None:
+        same = report.unchanged
+        value["unchanged"] = {"findings": same.findings, "verdicts": [_verdict(v) for v in same.verdicts]}
+    return value
+
+
+def _range(item: Range) -> dict[str, object]:
+    verdict, target = item.verdict, item.verdict.target
+    return {
+        "for": target.sweep,
+        "loader": target.loader,
+        "from": item.verdicts[0].target.version,
+        "to": target.version,
+        "releases": len(item.verdicts),
+        "with": {name: {"from": first, "to": last} for name, (first, last) in item.uses.items()},
+        "options": dict(target.options),
+        "outcome": verdict.outcome,
+        "precision": verdict.precision,
+        "because": list(verdict.because),
+        "reason": verdict.reason or None,
+        "evidence": item.evidence,
+        "observed": [v.target.version for v in item.verdicts if v.evidence == "observed"],
+        "needs": list(verdict.needs),
     }
 
 
@@ -89,6 +117,7 @@ def _verdict(verdict: Verdict) -> dict[str, object]:
         "evidence": verdict.evidence,
         "needs": list(verdict.needs),
         "sampled": verdict.sampled,
+        "uses": list(verdict.uses),
         "tensor_parallel": None if verdict.tensor_parallel is None else list(verdict.tensor_parallel),
         "weights": verdict.weights,
     }

@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from ..model import Finding, Location, Report, Verdict, worst
+from ..folding import spans
+from ..model import Finding, Location, Report, Target, worst
 from . import Page
 from .layout import OUTCOME_GLYPH, size
 from .safe import clean
+from .verdicts import Entry, entries
 
 _SPECIAL = re.compile(r"[\\`*_{}\[\]#!|~$<>&@]")
 _ENTITY = {"<": "&lt;", ">": "&gt;", "&": "&amp;", "@": "&#64;"}
@@ -31,10 +33,10 @@ def _report(report: Report, page: Page) -> Iterator[str]:
         yield f"**Nothing to check**: {plain(report.nothing)}\n"
     if report.verdicts:
         yield "| loader | outcome | precision | why |\n| --- | --- | --- | --- |"
-        yield from map(_verdict, report.verdicts)
+        yield from map(_entry, entries(report.verdicts))
         yield ""
     for finding in report.findings:
-        yield from _finding(finding, page)
+        yield from _finding(finding, [v.target for v in report.verdicts], page)
     if not report.findings and not report.nothing and not report.crashes:
         yield "Nothing found.\n"
     for item in report.suppressed:
@@ -48,20 +50,25 @@ def _report(report: Report, page: Page) -> Iterator[str]:
         yield ""
 
 
-def _verdict(verdict: Verdict) -> str:
+def _entry(entry: Entry) -> str:
+    verdict, target = entry.verdict, entry.verdict.target
     outcome = f"{OUTCOME_GLYPH[verdict.outcome]} {verdict.outcome}"
     held = code(verdict.precision) if verdict.precision else ""
-    return f"| {code(verdict.target.label)} | {outcome} | {held} | {plain(verdict.reason)} |"
+    who = code(target.label)
+    if target.sweep:
+        who = code(f"{target.loader} {entry.version}") + (f" {plain(entry.extras)}" if entry.extras else "")
+    return f"| {who} | {outcome} | {held} | {plain(verdict.reason)} |"
 
 
-def _finding(finding: Finding, page: Page) -> Iterator[str]:
+def _finding(finding: Finding, targets: Sequence[Target], page: Page) -> Iterator[str]:
     times = f" ×{finding.count:,}" if finding.count > 1 else ""
     yield f"### {_SIGN[finding.severity]} {finding.severity}: {code(finding.rule)}{times}\n"
     yield f"{plain(finding.message)}\n"
     if finding.outcomes:
         bad = worst([item.outcome for item in finding.outcomes])
-        who = ", ".join(code(item.target.label) for item in finding.outcomes if item.outcome == bad)
-        yield f"- effect: **{bad}** in {who}"
+        hit = [item.target for item in finding.outcomes if item.outcome == bad]
+        who = map(code, spans(hit, targets, lambda target: target.label))
+        yield f"- effect: **{bad}** in {', '.join(who)}"
     for text in dict.fromkeys(item.error for item in finding.outcomes if item.error):
         yield f"- says: {code(text)}"
     places = [place for place in finding.locations if place.file or place.tensor]
@@ -69,9 +76,9 @@ def _finding(finding: Finding, page: Page) -> Iterator[str]:
         more = max(finding.count, len(places)) - len(places[:_PLACES])
         rest = f" … {more:,} more" if more > 0 else ""
         yield f"- where: {', '.join(map(_place, places[:_PLACES]))}{rest}"
-    remedy = finding.fix.title if finding.fix else page.prose(finding.rule).get("how_to_fix")
+    remedy = page.advice(finding)
     if remedy:
-        yield f"- fix: {plain(str(remedy))}"
+        yield f"- fix: {plain(remedy)}"
     yield ""
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..model import OUTCOMES, SEVERITIES, Outcome, Report, worst
+from ..folding import spans
+from ..model import OUTCOMES, SEVERITIES, Outcome, Report, Verdict, worst
 from . import Page
 from .layout import (
     OUTCOME_GLYPH,
@@ -81,12 +82,12 @@ def _table(reports: Sequence[Report], page: Page) -> list[Line]:
 
 def _rows(reports: Sequence[Report], page: Page) -> list[Line]:
     """Return heading and rows: a column per target where that fits, else only the worst outcome."""
-    targets = {v.target.label: v.target for report in reports for v in report.verdicts}
-    full = [f"{target.loader} {target.version}".strip() for target in targets.values()]
-    for names in (full, [target.loader for target in targets.values()]):
+    groups = {v.target.sweep or v.target.label: v.target for report in reports for v in _all(report)}
+    full = [t.sweep or f"{t.loader} {t.version}".strip() for t in groups.values()]
+    for names in (full, [target.loader for target in groups.values()]):
         if len(set(names)) == len(names):
             head = [seg(name, "dim") for name in ("checkpoint", *names, "findings")]
-            rows = [head, *([_name(r, page), *_cells(r, list(targets))] for r in reports)]
+            rows = [head, *([_name(r, page), *_cells(r, list(groups))] for r in reports)]
             if _NAME + sum(columns(rows)[1:]) + 2 * len(names) + 2 <= page.width - 4:
                 return rows
     head = [seg(name, "dim") for name in ("checkpoint", "worst", "findings")]
@@ -113,13 +114,29 @@ def _name(report: Report, page: Page) -> Segment:
     return seg(name)
 
 
-def _cells(report: Report, labels: Sequence[str]) -> Line:
-    verdicts = {verdict.target.label: verdict for verdict in report.verdicts}
-    cells: Line = []
-    for label in labels:
-        verdict = verdicts.get(label)
-        cells.append(seg(verdict.outcome, OUTCOME_STYLE[verdict.outcome]) if verdict else Segment("–", "dim"))
-    return [*cells, _counts(report)]
+def _cells(report: Report, groups: Sequence[str]) -> Line:
+    found: dict[str, list[Verdict]] = {}
+    for verdict in _all(report):
+        found.setdefault(verdict.target.sweep or verdict.target.label, []).append(verdict)
+    return [*(_cell(found.get(group, [])) for group in groups), _counts(report)]
+
+
+def _all(report: Report) -> tuple[Verdict, ...]:
+    """Return the verdicts, those included that a comparison leaves out."""
+    return report.verdicts + (report.unchanged.verdicts if report.unchanged else ())
+
+
+def _cell(verdicts: Sequence[Verdict]) -> Segment:
+    """Return the outcome of a target, or in which of its releases a sweep is ok."""
+    if not verdicts:
+        return Segment("–", "dim")
+    outcome = worst([verdict.outcome for verdict in verdicts])
+    good = [verdict.target for verdict in verdicts if verdict.outcome == "ok"]
+    if good and outcome != "ok":
+        loader = good[0].loader
+        where = [name.removeprefix(loader).strip() for name in spans(good, [v.target for v in verdicts])]
+        return seg(f"ok in {', '.join(where)}", OUTCOME_STYLE[outcome])
+    return seg(outcome, OUTCOME_STYLE[outcome])
 
 
 def _counts(report: Report) -> Segment:

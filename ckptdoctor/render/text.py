@@ -10,7 +10,7 @@ from .findings import crash_lines, finding_lines, skip_lines, suppressed_lines
 from .layout import SEVERITY_STYLE, Line, Segment, amount, flow, fold, hang, paint, seg, size
 from .overview import overview_lines, troubled
 from .safe import clean, elide
-from .verdicts import verdict_lines
+from .verdicts import unchanged_lines, verdict_lines
 
 
 def render(reports: Sequence[Report], page: Page) -> str:
@@ -49,6 +49,8 @@ def _checkpoint(report: Report, page: Page) -> list[Line]:
         ]
     if report.verdicts:
         result += [[], *verdict_lines(report.verdicts, page)]
+    if report.unchanged and report.unchanged.verdicts:
+        result += [[], *unchanged_lines(report.unchanged.verdicts, page)]
     result += finding_lines(report, page) + suppressed_lines(report.suppressed, page)
     return result + skip_lines(report.skips, page) + crash_lines(report.crashes, page)
 
@@ -73,6 +75,12 @@ def _standing(reports: Sequence[Report]) -> tuple[str, str]:
     parts += [f"{crashes} crashed" if crashes else ""]
     worst = next((severity for severity, count in counts.items() if count), None)
     blind = any(skip.kind == "blind" for report in reports for skip in report.skips)
+    compared = [report.unchanged for report in reports if report.unchanged is not None]
+    if compared and not crashes and not blind:
+        what = ", ".join(filter(None, parts)) or "No finding"
+        same = sum(item.findings for item in compared)
+        text = f"{what} differ{'s' if sum(counts.values()) <= 1 else ''} between versions"
+        return (SEVERITY_STYLE[worst] if worst else "ok"), text + (f", {same} the same" if same else "")
     if any(parts):
         style = SEVERITY_STYLE[worst] if worst and not crashes else "bad"
         return style, ", ".join(part for part in parts if part)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from typing import NamedTuple
 
+from ..folding import Range, ranges, span, spans
 from ..model import Target, Verdict
 from . import Page
-from .layout import OUTCOME_GLYPH, OUTCOME_STYLE, Line, Segment, columns, fold, pad, seg
+from .layout import OUTCOME_GLYPH, OUTCOME_STYLE, Line, Segment, columns, fold, hang, pad, seg
 from .safe import width
 
 _BESIDE = 32
@@ -18,38 +21,86 @@ _WHY = 2
 _EVIDENCE = {"observed": "known from a recorded run", "source": "known from its source", "assumed": "assumed"}
 
 
+class Entry(NamedTuple):
+    """A row of the table: one target, or a range of releases that say the same."""
+
+    verdict: Verdict
+    version: str
+    extras: str
+    """What else the target was taken to have."""
+
+
 def verdict_lines(verdicts: Sequence[Verdict], page: Page) -> list[Line]:
-    """Return the table, one row per target, with its plug-ins and why it is not ``ok``."""
+    """Return the table, one row per target or range of releases, with its plug-ins and why it is not ``ok``."""
     if not verdicts:
         return []
-    rows = [_cells(verdict) for verdict in verdicts]
+    table = list(entries(verdicts))
+    rows = [_cells(entry) for entry in table]
     widths = columns(rows)
     used = 2 + sum(widths) + 2 * len(widths) - 1
     beside = page.width - used >= _BESIDE and all(
-        len(fold(_why(verdict, page), page.width - used)) <= _WHY for verdict in verdicts
+        len(fold(_why(entry.verdict, page), page.width - used)) <= _WHY for entry in table
     )
     indent, lines = used if beside else 6, []
     told: set[str] = set()
-    for verdict, row in zip(verdicts, rows, strict=True):
+    for entry, row in zip(table, rows, strict=True):
         cells: Line = [Segment("  ")]
         for number, (cell, wide) in enumerate(zip(row, widths, strict=True)):
             cells += [pad(cell, wide), Segment("  " if number else " ")]
         first, *rest = [
-            *_reason(verdict, page, page.width - indent, told),
-            *_extras(verdict.target, page.width - indent),
+            *_reason(entry.verdict, page, page.width - indent, told),
+            *[Segment(part, "dim") for part in fold(entry.extras, page.width - indent)],
         ] or [Segment("")]
         lines += [[*cells, first]] if beside else [cells, [Segment(" " * indent), first]]
         lines += [[Segment(" " * indent), more] for more in rest]
-    return [line for line in lines if any(part.text.strip() for part in line)] + _footnote(verdicts, page)
+    return [line for line in lines if any(part.text.strip() for part in line)] + _footnotes(verdicts, page)
 
 
-def _cells(verdict: Verdict) -> Line:
+def entries(verdicts: Sequence[Verdict]) -> Iterator[Entry]:
+    """Yield the rows in the order of the targets, sweeps folded into ranges."""
+    for sweep, group in groupby(verdicts, key=lambda verdict: verdict.target.sweep):
+        if not sweep:
+            yield from (Entry(v, v.target.version, _with(v.target)) for v in group)
+            continue
+        found = ranges(group)
+        everywhere = _common(found)
+        for item in found:
+            version = span(item.verdicts[0].target.version, item.verdict.target.version)
+            plugins = [f"{name} {span(*v)}" for name, v in item.uses.items() if name not in everywhere]
+            yield Entry(item.verdict, version, _list(plugins, item.verdict.target))
+
+
+def unchanged_lines(same: Sequence[Verdict], page: Page) -> list[Line]:
+    """Return what a comparison leaves out, a line per loader."""
+    lines: list[Line] = []
+    for loader, group in groupby(sorted(same, key=lambda v: v.target.loader), key=lambda v: v.target.loader):
+        first, *more = group
+        targets = [verdict.target for verdict in (first, *more)]
+        names = ", ".join(spans(targets, targets, lambda target: target.version))
+        what = f"{first.outcome} {first.precision or ''}".strip() + (
+            f": {first.reason}" if first.reason else ""
+        )
+        told = f"{names.removeprefix(loader).strip()}: {what}"
+        label = [Segment("  = ", "dim"), seg(loader, "dim"), Segment(" ")]
+        lines += hang(label, told, page, "dim")
+    return lines
+
+
+def _common(found: Sequence[Range]) -> tuple[str, ...]:
+    """Return the packages that count in each of several ranges, told once below the table."""
+    if len(found) < 2:
+        return ()
+    return tuple(name for name in found[0].uses if all(name in item.uses for item in found))
+
+
+def _cells(entry: Entry) -> Line:
+    verdict = entry.verdict
     style, target = OUTCOME_STYLE[verdict.outcome], verdict.target
     mark = "*" if target.origin == "assumed" and target.version else ""
     return [
         seg(OUTCOME_GLYPH[verdict.outcome], style),
         seg(target.loader, "strong"),
-        seg(target.version + mark),
+        seg(entry.version + mark),
         seg(verdict.outcome, style),
         seg(
             verdict.precision or ("" if verdict.outcome == "ok" else "–"), "" if verdict.precision else "dim"
@@ -59,8 +110,9 @@ def _cells(verdict: Verdict) -> Line:
 
 def _why(verdict: Verdict, page: Page) -> str:
     parts = [verdict.reason or ("" if verdict.outcome == "ok" else ", ".join(verdict.because))]
-    if verdict.needs:
-        parts.append("needs " + ", ".join(verdict.needs))
+    needs = [need for need in verdict.needs if need.partition(" ")[0] not in parts[0]]
+    if needs:
+        parts.append("needs " + ", ".join(needs))
     if verdict.sampled:
         parts.append("sampled")
     if page.verbose:
@@ -84,19 +136,32 @@ def _reason(verdict: Verdict, page: Page, room: int, told: set[str]) -> Line:
     return [Segment(text) for text in folded]
 
 
-def _extras(target: Target, room: int) -> Line:
+def _with(target: Target) -> str:
     """Return ``with vllm-bnb-plugin 0.0.3, tp=2``: what else the target was taken to have."""
-    parts = [f"{name} {version}" for name, version in target.versions.items() if name != target.loader]
-    parts += [f"{key}={str(value).lower()}" for key, value in target.options.items()]
+    return _list(
+        [f"{name} {version}" for name, version in target.versions.items() if name != target.loader], target
+    )
+
+
+def _list(packages: Sequence[str], target: Target) -> str:
+    parts = [*packages, *(f"{key}={str(value).lower()}" for key, value in target.options.items())]
     text = "with " + ", ".join(parts) if parts else ""
-    if target.device != "any":
-        text += f" on {target.device}"
-    return [Segment(part, "dim") for part in fold(text, room)]
+    return text if target.device == "any" else f"{text} on {target.device}".strip()
 
 
-def _footnote(verdicts: Sequence[Verdict], page: Page) -> list[Line]:
-    if not any(verdict.target.origin == "assumed" and verdict.target.version for verdict in verdicts):
-        return []
-    loader = next(v.target.loader for v in verdicts if v.target.origin == "assumed")
-    text = f"* newest version known, not installed here; name yours with --for {loader}==X.Y"
-    return [[Segment("    "), Segment(part, "dim")] for part in fold(text, page.width - 4)]
+def _footnotes(verdicts: Sequence[Verdict], page: Page) -> list[Line]:
+    """Return what is meant by a star, and by a release of a package that needs others beside it."""
+    texts = []
+    assumed = [v.target.loader for v in verdicts if v.target.origin == "assumed" and v.target.version]
+    if assumed:
+        texts.append(f"* newest version known, not installed here; name yours with --for {assumed[0]}==X.Y")
+    for sweep, group in groupby(verdicts, key=lambda verdict: verdict.target.sweep):
+        found = ranges(group) if sweep else ()
+        names = _common(found)
+        if names:
+            fixed = {name: found[0].uses[name][0] for name in names}
+            same = all(item.uses[name] == (fixed[name],) * 2 for item in found for name in names)
+            what = ", ".join(f"{n} {v}" for n, v in fixed.items()) if same else " and ".join(names)
+            how = f"with {what}" if same else f"with the {what} that went with it"
+            texts.append(f"each {found[0].verdict.target.loader} {how}")
+    return [[Segment("    "), Segment(part, "dim")] for text in texts for part in fold(text, page.width - 4)]

@@ -10,6 +10,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from . import environment
 from .files import Rules, read
 from .patterns import TELLING, compile_text
 from .versions import compile_spec, spec_keys
@@ -22,7 +23,11 @@ def compile_rules(rules: str | Path) -> dict[str, str]:
     """Return the compiled files (name → JSON text) of a rules folder. Raises RulebookError."""
     # The schema travels with the rules: cards of the user's own are validated by it, where there is no rules folder.
     schema = (Path(rules) / "card.schema.json").read_text(encoding="utf-8")
-    return {**render(read(Path(rules))), "card.schema.json": json.dumps(json.loads(schema))}
+    return {
+        **render(read(Path(rules))),
+        "environment.json": json.dumps(environment.read(Path(rules))),
+        "card.schema.json": json.dumps(json.loads(schema)),
+    }
 
 
 def render(book: Rules) -> dict[str, str]:
@@ -64,6 +69,7 @@ def card(rule: str, value: dict[str, Any]) -> dict[str, Any]:
             for loader, rows in value.get("outcomes", {}).items()
         },
         "observed": value.get("observed", {}),
+        "fix": value.get("fix", {}),
     }
 
 
@@ -102,7 +108,7 @@ def patterns(book: Rules) -> list[dict[str, Any]]:
         for text, loader in dict.fromkeys(texts):
             pattern = compile_text(text)
             if pattern.literal >= TELLING:
-                known = len(document.value["references"])
+                known = len(document.value["references"]) + len(document.value.get("failures", ()))
                 about = {"rule": rule, "text": text, "loader": loader, "known": known}
                 entries.append({**about, **pattern._asdict()})
     return entries

@@ -16,8 +16,8 @@ _MISSING = object()
 def key_rules(
     config_class: type[Any], keys: Sequence[str], observations: Sequence[Observation], flat: str | None = None
 ) -> Plain:
-    """Defaults for `keys` where a file leaves one out or has null, and other names it may carry."""
-    rules: Plain = {"absent": {}, "none": {}, "alias": {}}
+    """Defaults for `keys` where a file leaves one out or has null, other names for it, and the class's own sizes."""
+    rules: Plain = {"absent": {}, "none": {}, "alias": {}, "sizes": {}}
     for key in keys:
         names = aliases(config_class, key)
         if names:
@@ -27,6 +27,7 @@ def key_rules(
             if default is _MISSING or (case == "none" and default is None):
                 continue
             if case == "absent" and is_size_of_its_own(key, default, flat):
+                rules["sizes"] |= {} if flat else {key: default}
                 continue
             rules[case][key] = default
     return rules
@@ -35,8 +36,8 @@ def key_rules(
 def is_size_of_its_own(key: str, default: Any, flat: str | None) -> bool:
     """Whether the class default is just the size of its first model.
 
-    `save_pretrained` writes every size at the top level; where one is absent the file spells it in some older way
-    (`n_embed`), and the default would be wrong. Sections below the top level do leave out what equals the default.
+    `save_pretrained` writes every size at the top level; where one is absent the config is damaged, or spells it in
+    some older way (`n_embed`). Sections below the top level do leave out what equals the default.
     """
     top = "." not in key or (flat is not None and key.startswith(f"{flat}."))
     return top and type(default) is int and default > 4

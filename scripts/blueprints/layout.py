@@ -35,7 +35,10 @@ def blueprint_of(
         "prefix": _base_prefix(model, found),
         "flat": recipe.get("flat"),
         "experts": _experts(found, blocks),
-        **{part: {**rules.get(part, {}), **recipe.get(part, {})} for part in ("absent", "none", "alias")},
+        **{
+            part: {**rules.get(part, {}), **recipe.get(part, {})}
+            for part in ("absent", "none", "alias", "sizes")
+        },
         "requires": {**requires, **recipe.get("requires", {})},
         "tied": tied,
         "renamed": {**renamed, **recipe.get("renamed", {})},

@@ -9,7 +9,7 @@ import re
 import subprocess
 import tempfile
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -111,15 +111,27 @@ class WorkerProcess:
         self.errors.close()
 
 
-def observe(python: str, worker: Path, cases: Iterable[Case], timeout_s: float = 120.0) -> list[Record]:
-    """The record of each case, all in one worker process, a new one after each crash or time-out."""
+def observe(
+    python: str,
+    worker: Path,
+    cases: Iterable[Case],
+    timeout_s: float = 120.0,
+    make: Callable[[Case, Path], Path] = materialise,
+    identify: Callable[[Path], str] = fingerprint,
+) -> list[Record]:
+    """The record of each case, all in one worker process, a new one after each crash or time-out.
+
+    `make` makes the checkpoint of a case in a directory below the one given, and returns that directory; `identify`
+    gives the `sha` of it.
+    """
     records: list[Record] = []
     process = WorkerProcess(python, worker)
     versions, device = process.ready["versions"], process.ready["device"]
     try:
         for case in cases:
             with tempfile.TemporaryDirectory() as scratch:
-                message, sha = prepare(case, Path(scratch), worker.stem)
+                path = make(case, Path(scratch))
+                message, sha = prepare(case, path, worker.stem), identify(path)
                 try:
                     result = process.ask(message, timeout_s)
                 except WorkerDied as death:
@@ -134,16 +146,14 @@ def observe(python: str, worker: Path, cases: Iterable[Case], timeout_s: float =
     return records
 
 
-def prepare(case: Case, scratch: Path, loader: str) -> tuple[dict[str, Any], str]:
-    """Make the checkpoint of a case; return the message that asks for it, and its fingerprint."""
-    path = materialise(case, scratch)
+def prepare(case: Case, path: Path, loader: str) -> dict[str, Any]:
+    """Return the message that asks for the checkpoint of a case in `path`."""
     options = dict(case.options.get(loader, {}))
     base = adapter_base(case)
     if base is not None:
         options["base"] = str(base)
     sound = None if case.twin is None else str(SOUND / case.twin)
-    message = {"id": case.id, "path": str(path), "sound": sound, "options": options}
-    return message, fingerprint(path)
+    return {"id": case.id, "path": str(path), "sound": sound, "options": options}
 
 
 def record(

@@ -1,20 +1,28 @@
 """Observe every case in one loader and keep the records in fixtures/observed.
 
     python -m tests.observe.record transformers --python path/to/venv/bin/python [--family F] [--case ID]
+                                                [--fixed VERSION]
 
-With --case or --family only those records are made anew; the others in the file stay as they are.
+With --case or --family only those records are made anew; the others in the file stay as they are. With --fixed every
+case that the loader was recorded to get wrong, and whose verdict fixes change, is observed after them and kept in
+fixtures/observed-fixed.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import tempfile
 from collections import Counter
 from pathlib import Path
 
-from tests.observe.cases import Case, load_cases
+from ckptdoctor.model import Target
+from ckptdoctor.targets import parse_target
+from tests.observe.cases import Case, adapter_base, fingerprint, load_cases, materialise
 from tests.observe.driver import observe
-from tests.observe.paths import OBSERVED
+from tests.observe.mend import maker, meaning, mend
+from tests.observe.paths import OBSERVED, OBSERVED_FIXED
+from tests.observe.score import target_of
 
 WORKERS = Path(__file__).parent / "workers"
 
@@ -29,12 +37,37 @@ def main() -> None:
     parser.add_argument("--family", action="append", help="only the cases of this recipe file, or `sound`")
     parser.add_argument("--case", action="append", help="only this case")
     parser.add_argument("--timeout", type=float, default=120.0, help="seconds for one case")
+    parser.add_argument(
+        "--fixed", metavar="VERSION", help="after all fixes for this version, recorded before"
+    )
     args = parser.parse_args()
     cases = [case for case in load_cases(args.family) if not args.case or case.id in args.case]
-    records = observe(args.python, WORKERS / f"{args.loader}.py", cases, args.timeout)
-    path = OBSERVED / f"{args.loader}-{records[0].versions[args.loader]}.jsonl"
+    if args.loader == "peft":  # it loads nothing but adapters
+        cases = [case for case in cases if adapter_base(case) is not None]
+    worker, folder = WORKERS / f"{args.loader}.py", OBSERVED
+    make, identify = materialise, fingerprint
+    if args.fixed:
+        folder, targets = OBSERVED_FIXED, mended_cases(cases, args.loader, args.fixed)
+        cases = [case for case in cases if case.id in targets]
+        make, identify = maker(targets), meaning
+    records = observe(args.python, worker, cases, args.timeout, make, identify)
+    path = folder / f"{args.loader}-{records[0].versions[args.loader]}.jsonl"
     save(path, {record.case: record.line() for record in records}, load_cases())
     print(path.name, dict(Counter(record.outcome for record in records)))
+
+
+def mended_cases(cases: list[Case], loader: str, version: str) -> dict[str, Target]:
+    """Return the broken cases that the loader was recorded to get wrong and whose fixes change the verdict."""
+    found = {}
+    for row in map(json.loads, (OBSERVED / f"{loader}-{version}.jsonl").read_text("utf-8").splitlines()):
+        case = next((case for case in cases if case.id == row["case"] and case.family != "sound"), None)
+        if case is not None and row["outcome"] not in ("ok", "env"):
+            target = parse_target(target_of(row))
+            with tempfile.TemporaryDirectory() as scratch:
+                plan = mend(materialise(case, Path(scratch)), [target]).plan
+            if plan.before.verdicts[0].outcome != plan.after.verdicts[0].outcome:
+                found[case.id] = target
+    return found
 
 
 def save(path: Path, lines: dict[str, str], cases: list[Case]) -> None:

@@ -90,9 +90,9 @@ def spoiled(reset: Any) -> Any:
 
     def wrapper(layer: Any, adapter: str, *args: Any, **keywords: Any) -> None:
         reset(layer, adapter, *args, **keywords)
-        for half in (layer.lora_A, layer.lora_B):
+        for half in (layer.lora_A, layer.lora_B, layer.lora_embedding_A, layer.lora_embedding_B):
             if adapter in half:
-                fill(half[adapter].weight)
+                fill(getattr(half[adapter], "weight", half[adapter]))
 
     return wrapper
 

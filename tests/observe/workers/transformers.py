@@ -22,6 +22,7 @@ import torch  # noqa: E402
 import transformers  # noqa: E402
 
 from tests.observe.workers import holding, tracing  # noqa: E402
+from tests.observe.workers.raised import raised  # noqa: E402
 
 PACKAGES = (
     "transformers",
@@ -45,7 +46,7 @@ ENVIRONMENT = re.compile(
 # On a processor with AVX512-BF16 bitsandbytes repacks at the first forward pass and fails or succeeds in ways of
 # its own; the generic path is what the other processors take, and closer to CUDA.
 bitsandbytes.nn.modules.has_avx512bf16 = bool
-twins: dict[str, dict[str, Any] | None] = {}
+twins: dict[tuple[str, str | None], dict[str, Any] | None] = {}
 
 
 def load(path: str, options: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
@@ -73,13 +74,14 @@ def logits(model: Any) -> torch.Tensor:
 
 def twin(path: str, options: dict[str, Any]) -> dict[str, Any] | None:
     """Values and logits of the sound checkpoint at `path`, loaded once; None when this version cannot load it."""
-    if path not in twins:
+    key = (path, options.get("base"))
+    if key not in twins:
         try:
-            model, _ = load(path, {key: value for key, value in options.items() if key == "base"})
-            twins[path] = {"values": holding.values(model), "logits": logits(model)}
+            model, _ = load(path, {name: value for name, value in options.items() if name == "base"})
+            twins[key] = {"values": holding.values(model), "logits": logits(model)}
         except Exception:
-            twins[path] = None
-    return twins[path]
+            twins[key] = None
+    return twins[key]
 
 
 def observe(case: dict[str, Any]) -> dict[str, Any]:
@@ -97,7 +99,7 @@ def observe(case: dict[str, Any]) -> dict[str, Any]:
             found = logits(model)
         except Exception as error:
             text = "\n".join([str(error), *log.reports()])
-            result["exception"] = {"type": type(error).__name__, "text": text[:TEXT_LIMIT]}
+            result["exception"] = raised(error, text[:TEXT_LIMIT])
             outcome = "fails" if stage == "load" else "fails-late"
             result["outcome"] = (
                 "env" if ENVIRONMENT.search(str(error)) or isinstance(error, ImportError) else outcome

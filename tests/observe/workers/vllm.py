@@ -25,6 +25,7 @@ serve.free_sys_path()  # before anything imports vllm: this file has the name of
 
 from tests.observe.env_patterns import is_env  # noqa: E402
 from tests.observe.workers import vllm_state as state  # noqa: E402
+from tests.observe.workers.raised import raised  # noqa: E402
 
 SETTINGS = {
     "PYTHONHASHSEED": "0",  # vLLM prints sets into its messages
@@ -64,6 +65,7 @@ class Run:
         self.packed: dict[str, list[str]] = {}
         self.logits: Any = None
         self.error: BaseException | None = None
+        self.exception: dict[str, str] | None = None
 
 
 CURRENT = Run()
@@ -166,6 +168,7 @@ def run(path: str, options: dict[str, Any]) -> Run:
         engine.generate({"prompt_token_ids": PROMPT}, sampling, use_tqdm=False, lora_request=adapter)
         CURRENT.stage = "done"
     except Exception as error:
+        CURRENT.exception = raised(error, str(error)[:TEXT])
         CURRENT.error = error.with_traceback(None)
         CURRENT.error.__context__ = None
     if engine is not None:
@@ -203,7 +206,7 @@ def judge(done: Run, sound: Run | None, path: Path, sound_path: Path | None) -> 
     return {
         "outcome": outcome,
         "stage": done.stage,
-        "exception": None if done.error is None else {"type": type(done.error).__name__, "text": text[:TEXT]},
+        "exception": done.exception,
         "precision": dict(sorted(state.by_template(precision).items())),
         "max_abs_diff": None if difference is None or difference != difference else round(difference, 6),
         "detail": "; ".join(sorted(set(corrupt)) + sorted(set(notes)))[:TEXT],

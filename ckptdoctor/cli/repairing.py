@@ -1,0 +1,57 @@
+"""What ``fix`` and the hook share: recover, plan, commit."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from ..fixing.changes import Rename
+from ..fixing.commit import commit, recover
+from ..fixing.errors import FixError
+from ..fixing.plan import Plan, Planner
+from ..model import Target
+from ..render.safe import clean
+from ..sources import open_source
+from . import accepted, inputs
+from .checking import Options
+
+
+def planned(path: str, targets: Sequence[Target], *, unsafe: bool = False, rules: Sequence[str] = ()) -> Plan:
+    """Return the plan for the directory ``path``, after what an interrupted run left is rolled back.
+
+    Raises FixError or OSError when there is nothing to look at or it cannot be read.
+    """
+    recover(path)
+    plan = Planner(open_source(path), targets, unsafe=unsafe, rules=rules).plan()
+    if plan.before.nothing:
+        raise FixError(f"{path}: {plan.before.nothing}")
+    return plan
+
+
+def done(path: str, plan: Plan) -> str:
+    """Write the plan to disk and return the journal's number for it. Raises FixError with nothing changed."""
+    title = ", ".join(dict.fromkeys(step.finding.rule for step in plan.steps))
+    return commit(path, plan.changes, title).id
+
+
+def all_safe(paths: Sequence[str], options: Options) -> bool:
+    """Make the safe repairs in every checkpoint of ``paths``, directories kept by their names; say what was done."""
+    settings = accepted.settings(options.config, paths)
+    rules = inputs.rules(options.select, "--select")
+    repaired = False
+    for path in paths:
+        targets = inputs.targets(options.targets or settings.at(path).targets)
+        try:
+            plan = planned(path, targets, rules=rules)
+            if not plan.changes or any(isinstance(change, Rename) for change in plan.changes):
+                continue
+            number = done(path, plan)
+        except (FixError, OSError) as error:
+            sys.stderr.write(f"ckptdoctor: {clean(str(error))}\n")
+            continue
+        repaired = True
+        titles = ", ".join(dict.fromkeys(step.finding.rule for step in plan.steps))
+        sys.stderr.write(
+            f"repaired {clean(path)} ({titles}); `ckptdoctor undo {clean(path)} {number}` takes it back\n"
+        )
+    return repaired

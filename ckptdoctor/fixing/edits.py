@@ -1,0 +1,160 @@
+"""From edits to changes of files, every precondition looked at; and from changes to the overlay that shows them."""
+
+from __future__ import annotations
+
+import hashlib
+import posixpath
+from collections.abc import Iterable, Iterator, Sequence
+
+from ..checkpoint.nouns import Checkpoint
+from ..model import (
+    DirRename,
+    Edit,
+    FileDrop,
+    FileMove,
+    FileWrite,
+    JsonDrop,
+    JsonSet,
+    MetaSet,
+    TensorRename,
+    TensorView,
+)
+from ..sources.base import Source, Span, Unavailable
+from ..sources.overlay import Layer, Overlay
+from .changes import Change, Move, Patch, Rename, Replace, Splice, Truncate
+from .headers import Refused, rewritten
+from .jsontext import NoPlace, edited, value_of, with_keys
+
+INDEX = "model.safetensors.index.json"
+
+
+def to_changes(ckpt: Checkpoint, edits: Sequence[Edit]) -> tuple[Change, ...]:
+    """Return what ``edits`` come down to, in the order to do it. Raises Refused when one does not fit."""
+    changes = [*_json(ckpt, edits), *_headers(ckpt, edits)]
+    for edit in edits:
+        if isinstance(edit, FileWrite):
+            changes.append(_written(ckpt, edit))
+        elif isinstance(edit, FileDrop):
+            if ckpt.entries[edit.file].size != edit.was or not 0 <= edit.size < edit.was:
+                raise Refused(f"{edit.file} has {ckpt.entries[edit.file].size} bytes, not {edit.was}")
+            changes.append(Truncate(edit.file, edit.size, edit.was))
+    files = [change.file for change in changes if not isinstance(change, Rename)]
+    if len(set(files)) != len(files):
+        raise Refused("one file would be changed in two ways at once")
+    changes += [_moved(ckpt, edit) for edit in edits if isinstance(edit, FileMove)]
+    renames = [edit.to for edit in edits if isinstance(edit, DirRename)]
+    if len(renames) > 1 or any("/" in name or name in ("", ".", "..") for name in renames):
+        raise Refused(f"{', '.join(renames)}: not one name for the directory")
+    return (*changes, *(Rename(name) for name in renames))
+
+
+def overlaid(source: Source, changes: Iterable[Change]) -> Overlay:
+    """Return ``source`` as it would be after ``changes``."""
+    layers: dict[str, Layer | None] = {}
+    label = source.label
+    sizes = source.entries()
+    for change in changes:
+        if isinstance(change, Rename):
+            label = _renamed(label, change.to)
+        elif isinstance(change, Replace):
+            layers[change.file] = Layer(len(change.content), change.content)
+        elif isinstance(change, Patch):
+            layers[change.file] = Layer(
+                sizes[change.file].size, change.content, change.file, len(change.content)
+            )
+        elif isinstance(change, Splice):
+            size = sizes[change.file].size - len(change.was) + len(change.head)
+            layers[change.file] = Layer(size, change.head, change.file, len(change.was))
+        elif isinstance(change, Truncate):
+            layers[change.file] = Layer(change.size, b"", change.file)
+        else:
+            layers[change.to] = layers.pop(change.file, None) or Layer(
+                sizes[change.file].size, b"", change.file
+            )
+            layers[change.file] = None
+    return Overlay(source, layers, label)
+
+
+def _renamed(label: str, name: str) -> str:
+    """Return the path with its last part replaced, spelt as it was typed otherwise."""
+    stem = label.rstrip("/")
+    return stem[: len(stem) - len(posixpath.basename(stem))] + name
+
+
+def _json(ckpt: Checkpoint, edits: Sequence[Edit]) -> Iterator[Change]:
+    """Yield one rewritten text per JSON file; the index follows the tensors that get other names."""
+    renamed = {edit.tensor: edit.to for edit in edits if isinstance(edit, TensorRename)}
+    own = [edit for edit in edits if isinstance(edit, JsonSet | JsonDrop)]
+    files = dict.fromkeys(edit.file for edit in own)
+    listed = ckpt.index.weight_map if ckpt.index else {}
+    names = {old: new for old, new in renamed.items() if old in listed}
+    if names and not any(isinstance(edit, FileWrite) and edit.file == INDEX for edit in edits):
+        files[INDEX] = None
+    for file in files:
+        raw = _raw(ckpt, file)
+        text = raw.decode("utf-8")
+        try:
+            text = _edited(text, [edit for edit in own if edit.file == file])
+            if file == INDEX and names:
+                text = with_keys(text, "/weight_map", names)
+        except NoPlace as error:
+            raise Refused(f"{file}: {error}") from error
+        yield Replace(file, text.encode("utf-8"), raw)
+
+
+def _edited(text: str, edits: Sequence[JsonSet | JsonDrop]) -> str:
+    groups: dict[str, list[JsonSet | JsonDrop]] = {}
+    for edit in edits:
+        groups.setdefault(edit.pointer.rpartition("/")[0], []).append(edit)
+    for around, group in groups.items():
+        if len(group) == 1 and value_of(text, group[0].pointer) != group[0].was:
+            raise Refused(f"{group[0].pointer} is not what it was")
+        values = {_key(edit): edit.value for edit in group if isinstance(edit, JsonSet)}
+        text = edited(text, around, values, {_key(edit) for edit in group if isinstance(edit, JsonDrop)})
+    return text
+
+
+def _key(edit: JsonSet | JsonDrop) -> str:
+    return edit.pointer.rpartition("/")[2].replace("~1", "/").replace("~0", "~")
+
+
+def _headers(ckpt: Checkpoint, edits: Sequence[Edit]) -> Iterator[Change]:
+    groups: dict[str, list[TensorRename | TensorView | MetaSet]] = {}
+    for edit in edits:
+        if isinstance(edit, TensorRename | TensorView | MetaSet):
+            groups.setdefault(edit.file, []).append(edit)
+    for file, group in groups.items():
+        shard = ckpt.shards.get(file)
+        if shard is None or not shard.readable:
+            raise Refused(f"{file}: its header cannot be read")
+        head = ckpt.source.read_many([Span(file, 0, 8 + shard.header_len)])[0]
+        if isinstance(head, Unavailable):
+            raise Refused(str(head))
+        yield rewritten(file, head, group)
+
+
+def _written(ckpt: Checkpoint, edit: FileWrite) -> Change:
+    if edit.was is None:
+        if edit.file in ckpt.entries:
+            raise Refused(f"{edit.file} is there already")
+        return Replace(edit.file, edit.content, None)
+    raw = _raw(ckpt, edit.file)
+    if hashlib.sha256(raw).hexdigest() != edit.was:
+        raise Refused(f"{edit.file} is not what it was")
+    return Replace(edit.file, edit.content, raw)
+
+
+def _moved(ckpt: Checkpoint, edit: FileMove) -> Change:
+    if edit.file not in ckpt.entries or edit.to in ckpt.entries:
+        raise Refused(f"{edit.file} cannot be called {edit.to}: that name is taken, or the file is gone")
+    return Move(edit.file, edit.to)
+
+
+def _raw(ckpt: Checkpoint, file: str) -> bytes:
+    doc = ckpt.docs.get(file)
+    if doc is not None and doc.raw:
+        return doc.raw
+    got = ckpt.source.read_many([Span(file, 0, None)])[0] if file in ckpt.entries else None
+    if not isinstance(got, bytes):
+        raise Refused(f"{file} cannot be read")
+    return got

@@ -1,0 +1,76 @@
+"""Back to the bytes before: from whatever state an interruption left, any number of times over."""
+
+from __future__ import annotations
+
+import os
+
+from . import journal
+from .disk import Disk
+from .journal import Entry, Record, digest
+
+
+def roll_back(disk: Disk, root: str, entry: Entry) -> str:
+    """Undo every change of ``entry`` that has happened, the last one first; return where the directory is then."""
+    for number in reversed(range(len(entry.records))):
+        root = _undo(disk, root, entry, number)
+    for name in os.listdir(journal.folder(root, entry.id)):
+        if name.endswith((".new", ".back")):
+            disk.unlink(os.path.join(journal.folder(root, entry.id), name))
+    return root
+
+
+def _undo(disk: Disk, root: str, entry: Entry, number: int) -> str:
+    record = entry.records[number]
+    if record.kind == "rename":
+        return _directory(disk, root, entry, record)
+    path = os.path.join(root, record.file)
+    back = os.path.join(journal.folder(root, entry.id), f"{number}.back")
+    if record.kind == "create":
+        if os.path.exists(path):
+            disk.unlink(path)
+            disk.sync_dir(os.path.dirname(path))
+    elif record.kind == "replace":
+        disk.write(back, journal.before(root, entry, number))
+        _put(disk, back, path)
+    elif record.kind == "patch":
+        disk.overwrite(path, 0, journal.before(root, entry, number))
+        disk.sync(path)
+    elif record.kind == "splice":
+        if _head(path, record.now_size) == record.now:
+            disk.compose(back, journal.before(root, entry, number), path, record.now_size)
+            _put(disk, back, path)
+    elif record.kind == "truncate":
+        kept = os.path.join(journal.folder(root, entry.id), f"{number}.was")
+        disk.append_from(path, record.now_size, kept)
+        disk.sync(path)
+    elif record.kind == "move":
+        _move(disk, os.path.join(root, record.to), path)
+    return root
+
+
+def _move(disk: Disk, there: str, back: str) -> None:
+    if os.path.exists(there) and not os.path.exists(back):
+        disk.rename(there, back)
+        for folder in dict.fromkeys((os.path.dirname(back), os.path.dirname(there))):
+            disk.sync_dir(folder)
+
+
+def _directory(disk: Disk, root: str, entry: Entry, record: Record) -> str:
+    absolute = os.path.abspath(root)
+    old = os.path.join(os.path.dirname(absolute), os.path.basename(entry.root))
+    if os.path.basename(absolute) != record.to or os.path.lexists(old):
+        return root
+    disk.rename(absolute, old)
+    disk.sync_dir(os.path.dirname(old))
+    return old
+
+
+def _head(path: str, size: int) -> str:
+    with open(path, "rb") as file:
+        return digest(file.read(size))
+
+
+def _put(disk: Disk, new: str, path: str) -> None:
+    disk.sync(new)
+    disk.rename(new, path)
+    disk.sync_dir(os.path.dirname(path))

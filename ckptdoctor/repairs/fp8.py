@@ -1,0 +1,39 @@
+"""The ``quantization_config`` of block FP8 (DeepSeek-V3, Qwen3-FP8), read off the scales."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ..checkpoint.nouns import Checkpoint, View
+from ..loaders.modules import architecture, family, is_convertible
+from ..model import Edit, Hit
+from .base import CONFIG, is_whole, set_key
+
+_BLOCK = "fp8-block"
+_ACTIVATIONS = ("activation_scale", "input_scale")
+
+
+def declare(ckpt: Checkpoint, view: View, hit: Hit) -> Iterator[Edit]:
+    """Write the block where every quantised weight is FP8 with scales of one block size."""
+    quantised = [s for s in view.signatures if s.stored.quantized]
+    rest = [s for s in view.signatures if not s.stored.quantized]
+    groups = {signature.stored.group for signature in quantised}
+    if (
+        not is_whole(ckpt, view)
+        or {signature.stored.scheme for signature in quantised} != {_BLOCK}
+        or not all(family(signature.stored.scheme) == "dense" for signature in rest)
+        or len(groups) != 1
+        or None in groups
+    ):
+        return
+    known = architecture(ckpt, view)
+    dense = [m for s in rest if is_convertible(s, known) for m in s.modules if m != "lm_head"]
+    static = any(signature.leaf(name) for signature in quantised for name in _ACTIVATIONS)
+    size = groups.pop()
+    block: dict[str, object] = {
+        "activation_scheme": "static" if static else "dynamic",
+        "modules_to_not_convert": ["lm_head", *dense],
+        "quant_method": "fp8",
+        "weight_block_size": [size, size],
+    }
+    yield from set_key(ckpt, CONFIG, "/quantization_config", block)

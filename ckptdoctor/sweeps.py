@@ -1,0 +1,52 @@
+"""``--for 'vllm==*'``: a range of versions is one target per known release.
+
+``vllm==*``, ``vllm==0.2*``, ``vllm>=0.27`` and ``vllm>=0.27,<0.30`` choose among the releases in the loader's data.
+Each is completed as a bare name is: with the newest plug-ins that fit, unless they are named.
+"""
+
+from __future__ import annotations
+
+import re
+
+from . import ruledata
+from .model import Target
+from .targets import TargetError, complete, parse_target, releases, split
+
+_CLAUSE = re.compile(r"(?P<name>[A-Za-z][\w.\-]*)?\s*(?P<op>>=|<=|!=|==|>|<)\s*(?P<value>[^\s=<>]+)\Z")
+
+
+def expand(text: str) -> tuple[Target, ...]:
+    """Return the targets of one ``--for`` text, oldest release first; without a range there is one.
+
+    Raises TargetError when the text cannot be used, or when no known release is in the range.
+    """
+    items = [part.strip() for part in text.split(",") if part.strip()]
+    matches = [_CLAUSE.match(item) for item in items]
+    first = (matches[0]["name"] if matches[0] else items[0]) if items else ""
+    clauses = [found for found in matches if found and (found["name"] or first) == first]
+    if not first or not any(found["op"] != "==" or found["value"].endswith("*") for found in clauses):
+        return (parse_target(text),)
+    others = [item for item, found in zip(items[1:], matches[1:], strict=True) if found not in clauses]
+    loader, named = split(",".join([first, *others]))
+    known = sorted(releases(loader), key=ruledata.parse_version)
+    chosen = [v for v in known if all(_holds(c["op"], c["value"], v, text) for c in clauses)]
+    if not chosen:
+        span = f"{known[0]} to {known[-1]}"
+        raise TargetError(f"--for {text}: no known release of {loader} is in that range; known are {span}")
+    made = [
+        complete(loader, {**named.versions, loader: v}, named.options, origin="requested", with_plugins=True)
+        for v in chosen
+    ]
+    return tuple(target._replace(sweep=text) for target in made)
+
+
+def _holds(sign: str, bound: str, version: str, text: str) -> bool:
+    """Whether a release satisfies one clause; ``0.2*`` stands for every version that begins so."""
+    if bound.endswith("*"):
+        if sign not in ("==", "!="):
+            raise TargetError(f"--for {text}: expected a version after {sign}, got {bound!r}")
+        return version.startswith(bound.rstrip("*")) is (sign == "==")
+    try:
+        return ruledata.holds(((sign, ruledata.parse_version(bound)),), ruledata.parse_version(version))
+    except ValueError:
+        raise TargetError(f"--for {text}: expected a version such as 0.32.0, got {bound!r}") from None
