@@ -24,7 +24,7 @@ _MISMATCH = "RuntimeError: Error(s) in loading state_dict for PeftModelForCausal
 
 def config_events(config: Config, version: str, data: Mapping[str, object]) -> Iterator[Event]:
     """Yield values that LoraConfig cannot use, and keys that this release does not know."""
-    for key, value, expected, error in _values(config):
+    for key, value, expected, error in values(config):
         told: dict[str, Fact] = {"key": key, "got": json.dumps(value)[:40], "expected": expected}
         yield Event("adapter-value", "fails", told, (Location(CONFIG, f"/{key}"),), error=error)
     if facts.does(data, "unknown-keys-are-dropped", version):
@@ -43,7 +43,7 @@ def config_events(config: Config, version: str, data: Mapping[str, object]) -> I
             yield Event("adapter-key-newer", "fails", {"key": key, "since": since}, at, error=error)
 
 
-def _values(config: Config) -> Iterator[tuple[str, object, str, str]]:
+def values(config: Config) -> Iterator[tuple[str, object, str, str]]:
     """Yield key, value, what is expected and the error, for each value that PEFT computes with and cannot."""
     rank, alpha, targets = config.get("r", 8), config.get("lora_alpha", 8), config.get("target_modules")
     if type(rank) is int and rank <= 0:

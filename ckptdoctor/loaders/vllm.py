@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping
 from .. import ruledata
 from ..checkpoint.nouns import Checkpoint, Signature, View
 from ..model import Facts, Location, Outcome, Target
-from . import facts, parallel, skips
+from . import facts, parallel, skips, vllm_adapter
+from .adapter_tensors import CONFIG
 from .base import Event, Plan, Reading
 from .completeness import tensor_events
 from .configs import known_model_types, model_type_events
@@ -42,6 +43,8 @@ class Vllm:
     def plan(self, ckpt: Checkpoint, target: Target, data: Data) -> Plan:
         """Settle the method, then pick the weight files."""
         if "config.json" not in ckpt.entries:
+            if CONFIG in ckpt.entries:
+                return vllm_adapter.plan(ckpt, target, data)
             return _without_config(ckpt)
         method, events, needs = settle_method(ckpt, target, data)
         files, opened, refusals = pick_files(ckpt, method, target, data)
@@ -59,6 +62,11 @@ class Vllm:
 
     def read(self, ckpt: Checkpoint, view: View, plan: Plan, target: Target, data: Data) -> Reading:
         """Say how every weight is held, and what is missing, in excess or misshapen."""
+        if plan.method == "lora":
+            told, unknown = vllm_adapter.judge(ckpt, target)
+            return Reading(
+                target, plan._replace(unknown=unknown), {}, tuple(told), facts.evidence(data, target)
+            )
         known = architecture(ckpt, view)
         events = list(plan.events)
         held: Held = {}
@@ -259,8 +267,6 @@ def _unmodelled(method: str, files: tuple[str, ...], ckpt: Checkpoint, events: l
 
 
 def _without_config(ckpt: Checkpoint) -> Plan:
-    if "adapter_config.json" in ckpt.entries:
-        return Plan((), frozenset({"adapter_config.json"}), unknown="an adapter: its base model decides")
     if ckpt.label.endswith(".safetensors"):
         return Plan((), frozenset(ckpt.entries), unknown="a single file: no config.json was looked at")
     if ckpt.metadata_only:
