@@ -40,6 +40,8 @@ class Cited:
                 lambda row: "unknown",
                 unexpected=lambda template: "unknown",
                 bare="unknown",
+                doubled="unknown",
+                of_mismatch=lambda wrong: "unknown",
                 readable=all_readable(ckpt, view),
             ),
             *(_quantised(view) if self.name in _CONVERTERS else ()),
