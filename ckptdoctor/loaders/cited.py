@@ -42,8 +42,6 @@ class Cited:
                 unexpected=lambda template: "unknown",
                 doubled="unknown",
                 bare="unknown",
-                doubled="unknown",
-                of_mismatch=lambda wrong: "unknown",
                 readable=all_readable(ckpt, view),
             ),
             *(_quantised(view) if self.name in _CONVERTERS else ()),
