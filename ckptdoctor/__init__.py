@@ -19,15 +19,19 @@ __all__ = ["CheckpointError", "__version__", "check"]
 
 
 def check(
-    checkpoint: str | PathLike[str], *, targets: Sequence[str] = (), metadata_only: bool = False
+    checkpoint: str | PathLike[str],
+    *,
+    targets: Sequence[str] = (),
+    metadata_only: bool = False,
+    base: str | PathLike[str] | None = None,
 ) -> Report:
     """Check one checkpoint and return the report; the checkpoint may be as broken as it likes, that never raises.
 
     ``checkpoint`` is a directory or one ``.safetensors`` file, spelled as the loader will be given it. ``targets`` are
     texts as ``--for`` takes them (``"vllm==0.32.0,vllm-bnb-plugin==0.0.3"``, ``"vllm==*"``); none means what is
-    installed here, else the newest known versions. With ``metadata_only`` absent weights are not findings. Sizes in the
-    report are bytes, shapes counts of elements. Settings files and baselines are the command line's and are not looked
-    at.
+    installed here, else the newest known versions. With ``metadata_only`` absent weights are not findings. ``base`` is
+    the directory of the model that an adapter is to be put on. Sizes in the report are bytes, shapes counts of
+    elements. Settings files and baselines are the command line's and are not looked at.
 
     ``check("./model", targets=["vllm"]).raise_for("vllm")`` is a preflight: it raises CheckpointError, or returns.
 
@@ -43,7 +47,8 @@ def check(
     from .targets import default_targets
 
     wanted = [target for text in targets for target in expand(text)] or default_targets()
-    return check_source(open_source(fspath(checkpoint)), wanted, metadata_only=metadata_only)
+    onto = None if base is None else open_source(fspath(base))
+    return check_source(open_source(fspath(checkpoint)), wanted, metadata_only=metadata_only, base=onto)
 
 
 def __getattr__(name: str) -> object:

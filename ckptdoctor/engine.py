@@ -36,9 +36,11 @@ def check_source(
     progress: Progress | None = None,
     select: Sequence[str] = (),
     ignore: Sequence[str] = (),
+    base: Source | None = None,
 ) -> Report:
     """Check the checkpoint behind ``source`` for ``targets`` and return the report.
 
+    ``base`` is the model that an adapter is to be put on; of it only config and headers are read.
     ``select`` and ``ignore`` hold rule ids or family prefixes (``bnb/``). A defective checkpoint never raises;
     ``ruledata.RulebookError`` is raised for a bad rulebook.
     """
@@ -46,6 +48,8 @@ def check_source(
         rulebook = ruledata.load()
         cards = [card for card in rulebook.cards if _wanted(card.id, select, ignore)]
         ckpt = load(source, metadata_only=metadata_only, progress=progress)
+        if base is not None:
+            ckpt.base = load(base, metadata_only=True)
         return examine(ckpt, targets, rulebook, cards)
 
 
@@ -77,6 +81,7 @@ def examine(
         rulebook=rulebook.digest,
         rules_run=len(cards),
         nothing=_nothing(ckpt),
+        base=None if ckpt.base is None else ckpt.base.label,
     )
 
 

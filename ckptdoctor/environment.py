@@ -132,6 +132,18 @@ def _asked(package: str, version: str, rows: list[dict[str, Any]]) -> Iterator[R
                 yield Relation(package, version, other, specs, evidence="assumed", declared=True)
 
 
+def raised(text: str) -> tuple[Relation, ...]:
+    """Return what a message says about installed versions, where it is one that is known to; versions as intervals."""
+    found = []
+    for row in ruledata.environment()["breaks"]:
+        words = row.get("error", "").partition(": ")[2].partition("{minimum}")[0]
+        if words and words in text:
+            specs = tuple(span["spec"] for span in row["spans"])
+            about = row["why"], row["error"], row["evidence"], tuple(row["references"])
+            found.append(Relation(row["package"], row["spans"][0]["versions"], row["with"], specs, *about))
+    return tuple(found)
+
+
 def _hints(installed: Mapping[str, str], data: Mapping[str, Any]) -> Iterator[Hint]:
     plugins = [
         {"package": loader, "with": row["package"], "format": row["method"], "spec": row["versions"]}

@@ -64,11 +64,14 @@ def split(text: str) -> tuple[str, Named]:
     return loader, Named(versions, options)
 
 
-def default_targets() -> tuple[Target, ...]:
-    """Return transformers, vLLM and Unsloth as installed beside ckptdoctor, else as newest known."""
+def default_targets(*, adapter: bool = False) -> tuple[Target, ...]:
+    """Return transformers, vLLM and Unsloth as installed beside ckptdoctor, else as newest known.
+
+    For an ``adapter`` PEFT comes first.
+    """
     here = installed()
     targets = []
-    for loader in DEFAULT_LOADERS:
+    for loader in ("peft", *DEFAULT_LOADERS) if adapter else DEFAULT_LOADERS:
         packages = _packages(loader)
         versions = {name: here[name] for name in packages if name in here}
         if loader in versions:

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+from ckptdoctor import checkpoint
+from ckptdoctor.checkpoint.nouns import Checkpoint
 from ckptdoctor.engine import check_source
 from ckptdoctor.model import Finding, Report, Target, worst
 from ckptdoctor.rulebook import files, recipe
@@ -59,6 +61,16 @@ def targets(example: Example) -> dict[str, Target]:
     return {text: parse_target(text) for text in texts}
 
 
+def loaded(example: Example) -> Checkpoint:
+    """Return the example's checkpoint, parsed, on its base where the recipe has one."""
+    ckpt = checkpoint.load(
+        recipe.build(example.recipe), metadata_only=example.recipe.get("metadata_only", False)
+    )
+    if "base" in example.recipe:
+        ckpt.base = checkpoint.load(recipe.build(example.recipe["base"]), metadata_only=True)
+    return ckpt
+
+
 def run(example: Example, select: bool = True) -> Report:
     """Check an example's checkpoint through the real engine, with only its own rule unless told otherwise."""
     return check_source(
@@ -66,6 +78,7 @@ def run(example: Example, select: bool = True) -> Report:
         list({target.label: target for target in targets(example).values()}.values()),
         metadata_only=example.recipe.get("metadata_only", False),
         select=[example.rule] if select else (),
+        base=recipe.build(example.recipe["base"]) if "base" in example.recipe else None,
     )
 
 

@@ -26,6 +26,7 @@ from ckptdoctor.ruledata import RulebookError
 from ckptdoctor.targets import releases
 
 from .conftest import ROOT
+from .observe import versions
 
 Capture = pytest.CaptureFixture[str]
 SCHEMA = json.loads(
@@ -339,3 +340,51 @@ def test_a_wrong_file_is_blamed_by_line(old: str, new: str, says: str, tmp_path:
         compiler.read(folder)
     assert says in str(caught.value)
     assert str(caught.value).startswith("rules/environment.yaml:")
+
+
+@pytest.mark.parametrize(
+    ("text", "pair"),
+    [
+        (
+            "ImportError: cannot import name 'HybridCache' from 'transformers' (/x/__init__.py)",
+            "peft and transformers",
+        ),
+        (
+            "The version of PEFT you are using is not compatible, please use a version >= 0.19.1",
+            "transformers and peft",
+        ),
+        ("ImportError: Please install bitsandbytes>=0.48.1 via `pip install …`", "vllm and bitsandbytes"),
+    ],
+)
+def test_explain_knows_what_versions_raise(text: str, pair: str, capsys: Capture) -> None:
+    assert main(["explain", text]) == 0
+    out = capsys.readouterr().out
+    assert f"{pair} do not go together" in out
+    assert "ckptdoctor env" in out
+
+
+def test_explain_prefers_a_rule_of_its_own(capsys: Capture) -> None:
+    assert main(["explain", "KeyError: 'layers.24.mlp.down_proj.weight.absmax'"]) == 0
+    assert "ckptdoctor env" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "record", versions.read(), ids=lambda r: " ".join(map("-".join, r["installed"].items()))
+)
+def test_real_runs_agree(record: dict[str, Any]) -> None:
+    """What was run raised where a conflict is told, in the words that are told, and nowhere else."""
+    said = [p.relation.error for p in problems(record["installed"]) if p.found]
+    assert bool(said) == bool(record["raised"])
+    if record["raised"]:
+        assert any(error and error in record["raised"] for error in said)
+
+
+def test_what_is_called_observed_was() -> None:
+    raised = [record["installed"] for record in versions.read() if record["raised"]]
+    for row in ruledata.environment()["breaks"]:
+        pair = {row["package"], row["with"]}
+        seen = [installed for installed in raised if set(installed) == pair]
+        hits = [
+            i for i in seen for span in row["spans"] if i[row["package"]] in SpecifierSet(span["versions"])
+        ]
+        assert (row["evidence"] == "observed") is bool(hits), row

@@ -88,6 +88,14 @@ def test_more_specific_text_comes_first() -> None:
     assert rules == ["header/too-large", "header/any"]
 
 
+def test_a_repeated_size_is_one_number() -> None:
+    text = "size mismatch: shape [{int}, {size}] from checkpoint, in current model [{int}, {size}]"
+    pattern = {"rule": "a/rank", "text": text, "loader": None, **compile_text(text)._asdict()}
+    query = "size mismatch: shape [4, {}] from checkpoint, in current model [8, 128]"
+    assert [c.exact for c in search(query.format(128), [pattern])] == [True]
+    assert not any(c.exact for c in search(query.format(64), [pattern]))
+
+
 def test_texts_of_one_rule_add_up() -> None:
     """A table and the error below it: the rule that knows both comes before one with a longer single text."""
     texts = {"a/both": ["lm_head | MISSING", "see the report above"], "b/one": ["see the report above"]}
@@ -131,7 +139,7 @@ def test_rule_ids(card: ruledata.Card) -> None:
     assert explain(card.id)[0].summary == ruledata.cold(card.id)["summary"]
 
 
-FILLED = {"int": "24", "shape": "[4096, 64]", "dtype": "BF16", "count": "3"}
+FILLED = {"int": "24", "size": "64", "shape": "[4096, 64]", "dtype": "BF16", "count": "3"}
 
 
 @pytest.mark.parametrize("pattern", ruledata.patterns(), ids=lambda p: f"{p['rule']}: {p['text'][:40]}")

@@ -13,15 +13,16 @@ import pytest
 from ckptdoctor import checkpoint, engine, ruledata
 from ckptdoctor.checkpoint.nouns import Checkpoint
 from ckptdoctor.model import Target
-from ckptdoctor.rulebook import recipe
+from ckptdoctor.sources import open_source
 from ckptdoctor.targets import parse_target
 
 from . import cards, intervals, mutants
-from .observe.cases import load_cases
+from .observe.cases import adapter_base, load_cases
 from .observe.paths import OBSERVED
 from .observe.score import target_of
 
-FACTS = {"loader", "releases", "companions", "options", "methods", "model_types", "architectures"}
+FACTS = {"loader", "releases", "companions", "options", "methods", "model_types", "architectures", "packages"}
+FACTS |= {"types", "config_keys", "default_targets"}
 """Tables copied from the loaders' own lists of names and dates; every other table decides something."""
 
 ALLOWED = {
@@ -76,8 +77,7 @@ def _examples(loader: str) -> Iterator[Witness]:
         for example in cards.examples(card.id):
             targets = {target.label: target for target in cards.targets(example).values()}
             if any(target.loader == loader for target in targets.values()):
-                only = example.recipe.get("metadata_only", False)
-                ckpt = checkpoint.load(recipe.build(example.recipe), metadata_only=only)
+                ckpt = cards.loaded(example)
                 yield Witness(
                     ckpt, list(targets.values()), (card,), lambda r, e=example: bool(cards.problems(e, r))
                 )
@@ -92,6 +92,8 @@ def _records(loader: str) -> Iterator[Witness]:
                 observed[record["case"]][target_of(record)] = record["outcome"]
     for case, outcomes in observed.items():
         ckpt = checkpoint.load(intervals.held(cases[case]))
+        base = adapter_base(cases[case])
+        ckpt.base = None if base is None else checkpoint.load(open_source(base))
         targets = [parse_target(text) for text in outcomes]
         words = list(outcomes.values())
         yield Witness(ckpt, targets, book().cards, lambda r, w=words: [v.outcome for v in r.verdicts] != w)

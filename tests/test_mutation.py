@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from ckptdoctor import checkpoint, engine, ruledata
+from ckptdoctor import engine, ruledata
 from ckptdoctor.checkpoint.nouns import Checkpoint
-from ckptdoctor.rulebook import compile, recipe
+from ckptdoctor.rulebook import compile
 
 from . import cards, mutants
 
@@ -36,10 +36,8 @@ def parsed(rule: str) -> list[tuple[cards.Example, Checkpoint, list[ruledata.Any
     """Return the card's examples with their checkpoints, parsed once: no datum of a card changes parsing."""
     ready = []
     for example in cards.examples(rule):
-        only = example.recipe.get("metadata_only", False)
-        ckpt = checkpoint.load(recipe.build(example.recipe), metadata_only=only)
         targets = {target.label: target for target in cards.targets(example).values()}
-        ready.append((example, ckpt, list(targets.values())))
+        ready.append((example, cards.loaded(example), list(targets.values())))
     return ready
 
 

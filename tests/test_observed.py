@@ -17,7 +17,7 @@ from ckptdoctor.sources import open_source
 from ckptdoctor.targets import parse_target
 
 from .conftest import ROOT
-from .observe.cases import load_cases, materialise
+from .observe.cases import adapter_base, load_cases, materialise
 
 OBSERVED = ROOT / "fixtures" / "observed"
 
@@ -59,10 +59,14 @@ def shown(loader: str, version: str, into: Path) -> dict[str, set[str]]:
         packages = {name: record["versions"][name] for name in target.versions if name in record["versions"]}
         target = target._replace(versions=packages, options=record["options"])
         directory = materialise(case, into / loader / version / case.id)
-        for finding in check_source(open_source(str(directory)), [target]).findings:
-            agreed[finding.rule] |= {
-                outcome.outcome for outcome in finding.outcomes if outcome.outcome == record["outcome"]
-            }
+        base = adapter_base(case)
+        # an adapter's findings are others where its base is not at hand, and as true
+        for held in {None, base}:
+            onto = None if held is None else open_source(held)
+            for finding in check_source(open_source(str(directory)), [target], base=onto).findings:
+                agreed[finding.rule] |= {
+                    outcome.outcome for outcome in finding.outcomes if outcome.outcome == record["outcome"]
+                }
     return agreed
 
 

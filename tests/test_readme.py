@@ -22,7 +22,8 @@ BLOCKS = re.findall(r"^```\w*\n(.*?)^```", README, flags=re.DOTALL | re.MULTILIN
 @pytest.fixture
 def clone(tmp_path: Path) -> Path:
     """A directory that holds what the README's commands name, as a clone would."""
-    for name in ("fixtures/sound/llama-nf4", "fixtures/hostile/truncated"):
+    sound = [f"fixtures/sound/{name}" for name in ("llama-nf4", "llama-lora", "phi3-bf16", "mistral-bf16")]
+    for name in (*sound, "fixtures/hostile/truncated"):
         shutil.copytree(ROOT / name, tmp_path / name)
     return tmp_path
 
@@ -49,6 +50,17 @@ def test_the_seed_case_says_what_its_comments_say(clone: Path) -> None:
             assert re.search(rf"unsloth +\S+ +{expected[1]}\b", done.stdout), f"{line}\n{done.stdout}"
             assert done.returncode == (1 if expected[1] == "fails" else 0), line
     assert [word for _, word, _ in said] == ["fails", "ok", "ok", "ok"]
+
+
+def test_adapters_get_the_verdicts_in_the_comments(clone: Path) -> None:
+    lines = block("ckptdoctor check fixtures/sound/llama-lora")
+    for line in lines:
+        done = run(line, clone)
+        word = re.search(r"# (\w+)", line)
+        assert word
+        assert re.search(rf"peft +\S+ +{word[1]}\b", done.stdout), f"{line}\n{done.stdout}"
+        assert done.returncode == (1 if word[1] == "fails" else 0), line
+    assert len(lines) == 4
 
 
 def test_the_first_page_is_what_the_command_prints(clone: Path) -> None:

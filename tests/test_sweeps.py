@@ -118,6 +118,11 @@ def test_a_plug_in_that_has_no_say_splits_nothing() -> None:
     assert dict(item.uses) == {}
 
 
+def test_a_name_that_switches_4bit_off_leaves_16bit_weights() -> None:
+    found = {i.verdicts[0].target.version: i.verdict for i in ranges(judged(BF16, "unsloth==*").verdicts)}
+    assert (found["2025.10.7"].because, found["2025.10.7"].precision) == (("naming/bf16-suffix",), "bf16")
+
+
 def test_spans_break_at_a_gap() -> None:
     targets = expand("vllm>=0.27,<0.31")
     assert spans([targets[0], targets[1], targets[3]], targets) == ["vllm 0.27.0 – 0.27.1", "vllm 0.29.0"]
@@ -183,7 +188,9 @@ def test_changed_only_leaves_out_what_stays_broken() -> None:
 def test_changed_only_on_the_command_line(capsys: Capture) -> None:
     names = [arg for text in UPGRADE for arg in ("--for", text)]
     assert main(["check", str(NF4), *names, "--changed-only"]) == 1
-    assert "1 error differs between versions" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "1 error differs between versions" in out
+    assert "fails in vllm 0.28.0 · nothing in vllm 0.27.1" in out
     assert main(["check", str(BF16), *names, "--changed-only"]) == 0
     out = capsys.readouterr().out
     assert "= vllm 0.27.1, 0.28.0: ok bf16" in out

@@ -199,6 +199,7 @@ class Checkpoint:
         "defects",
         "metadata_only",
         "bytes_read",
+        "base",
         "_views",
         "_build",
     )
@@ -215,6 +216,8 @@ class Checkpoint:
         """Parsed JSON files of the root, by name."""
         self.defects: list[Defect] = []
         self.bytes_read = BytesRead()
+        self.base: Checkpoint | None = None
+        """The model that an adapter is to be put on, where the user named one."""
         self._views: dict[tuple[str, ...], View] = {}
 
     @property

@@ -19,6 +19,7 @@ _FOR = (
 )
 _CHANGED = "Show only what differs between the versions of a loader: what breaks when I upgrade?"
 _CONFIG = "Settings file. Default: ckptdoctor.toml or [tool.ckptdoctor] of pyproject.toml, here or above."
+_BASE = "The model that an adapter is to be put on; only its config and headers are read."
 _FAIL_ON = "Exit with 1 from this severity on (default error)."
 
 _OPTIONS = (
@@ -49,6 +50,7 @@ def options(command: _Command) -> _Command:
 @click.argument("checkpoints", metavar="CHECKPOINT...", nargs=-1, required=True)
 @options
 @click.option("--write-baseline", metavar="FILE", help="Accept what is found now, and exit with 0.")
+@click.option("--base", metavar="DIR", help=_BASE)
 def check(checkpoints: tuple[str, ...], **given: Any) -> int:
     """Check whether a checkpoint will load, at which precision, and if not, what to change.
 

@@ -38,6 +38,7 @@ class Options(NamedTuple):
     config: str | None = None
     baseline: str | None = None
     write_baseline: str | None = None
+    base: str | None = None
     pointers: frozenset[str] = frozenset()
     """Checkpoints whose weights lie elsewhere by agreement: judged from metadata, and no verdict is no failure."""
 
@@ -128,6 +129,7 @@ class _Run:
         self._options = options
         self._select = inputs.rules(options.select, "--select")
         self._ignore = inputs.rules(options.ignore, "--ignore")
+        self._base = None if options.base is None else inputs.base(options.base)
         self._targets: dict[tuple[str, ...], tuple[Target, ...]] = {}
         for name in settings.named:
             inputs.rules([name], settings.file)
@@ -143,11 +145,13 @@ class _Run:
 
     def _for(self, path: str) -> tuple[Target, ...]:
         texts = self._options.targets or self._settings.at(path).targets
-        if texts not in self._targets:
-            self._targets[texts] = inputs.targets(texts)
+        adapter = not texts and inputs.is_adapter(path)
+        key = ("adapter",) if adapter else texts
+        if key not in self._targets:
+            self._targets[key] = inputs.targets(texts, adapter=adapter)
             if self._options.changed_only:
-                inputs.comparable(self._targets[texts])
-        return self._targets[texts]
+                inputs.comparable(self._targets[key])
+        return self._targets[key]
 
     def _look(self, path: str) -> Report:
         from ..engine import check_source
@@ -163,6 +167,7 @@ class _Run:
                     progress=progress,
                     select=self._select or self._settings.at(path).select,
                     ignore=self._ignore,
+                    base=self._base,
                 )
         except OSError as error:
             return _unchecked(path, f"cannot be read: {error.strerror or error}")

@@ -38,8 +38,28 @@ def _explain(text: str) -> int:
     if not found and inputs.looks_like_rule(query.strip()):
         raise inputs.unknown_rule(query.strip())
     page = page_for(sys.stdout)
-    write(paint(_lines(found, page), page), None, color=page.color)
-    return OK if found else NO_VERDICT
+    versions = [] if found and found[0].exact else _about_versions(query, page)
+    write(paint(versions or _lines(found, page), page), None, color=page.color)
+    return OK if found or versions else NO_VERDICT
+
+
+def _about_versions(query: str, page: Page) -> list[Line]:
+    """Return what is known of a text that is no checkpoint's fault but that of packages installed side by side."""
+    from ..environment import raised
+
+    lines: list[Line] = []
+    for relation in raised(query):
+        error = relation.error.replace("{minimum}", "…")
+        lines += hang([Segment("Known from  ", "dim")], error, page, "dim", indent=2)
+        what = f"{relation.package} and {relation.other} do not go together: {relation.why}"
+        lines += [[], *hang([Segment("  ")], what, page)]
+        lines += hang([Segment("  see  ", "dim")], " ".join(relation.references), page)
+    if lines:
+        lines += [
+            [],
+            *hang([], "`ckptdoctor env` looks at what is installed and says what to install.", page),
+        ]
+    return lines
 
 
 def _stdin() -> str:

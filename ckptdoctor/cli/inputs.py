@@ -6,11 +6,15 @@ import os
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from ..model import Target
 from ..render.safe import clean
+
+if TYPE_CHECKING:
+    from ..sources.base import Source
 
 
 def existing(path: str) -> str:
@@ -35,12 +39,29 @@ def _path_hint(path: str) -> str:
     return ""
 
 
-def targets(texts: Sequence[str]) -> tuple[Target, ...]:
-    """Return the targets named by ``--for``, the default ones when none is named; duplicates once."""
+def base(path: str) -> Source:
+    """Return the model that ``--base`` names; raise UsageError for anything but a directory with a config.json."""
+    from ..sources import open_source
+
+    if not Path(existing(path), "config.json").is_file():
+        raise click.UsageError(f"--base {clean(path)}: expected a model directory, with a config.json in it.")
+    return open_source(path)
+
+
+def is_adapter(path: str) -> bool:
+    """Tell whether ``path`` is an adapter's directory: it has adapter_config.json and no config.json."""
+    return Path(path, "adapter_config.json").is_file() and not Path(path, "config.json").is_file()
+
+
+def targets(texts: Sequence[str], *, adapter: bool = False) -> tuple[Target, ...]:
+    """Return the targets named by ``--for``, the default ones when none is named; duplicates once.
+
+    The default targets of an ``adapter`` begin with PEFT.
+    """
     from ..targets import TargetError, default_targets
 
     if not texts:
-        return default_targets()
+        return default_targets(adapter=adapter)
     from ..sweeps import expand
 
     try:

@@ -26,4 +26,8 @@ def model(name: str) -> Loader:
         from .cited import Cited
 
         return Cited(name)
+    if name == "peft":
+        from .peft import Peft
+
+        return Peft()
     raise KeyError(name)

@@ -1,4 +1,4 @@
-"""What PEFT makes of a LoRA adapter directory: its tensors against its own adapter_config.json (never the base).
+"""What PEFT makes of a LoRA adapter directory: its tensors against its own adapter_config.json, and against its base.
 
 ``PeftModel.from_pretrained`` injects a fresh pair into every target module of the base and then loads the file over
 them by name: what the file lacks stays as it was initialised, what it has in excess is dropped, with a warning at most.
@@ -6,25 +6,23 @@ them by name: what the file lacks stays as it was initialised, what it has in ex
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
 
-from ..checkpoint.nouns import Checkpoint, View
-from ..model import Location, Outcome
+from .. import ruledata
+from ..checkpoint.nouns import Checkpoint
+from ..model import Location
+from . import adapter_alone, adapter_targets, facts
+from .adapter_base import base_of
+from .adapter_onto import Onto, doubt
+from .adapter_onto import events as onto_events
+from .adapter_tensors import CONFIG, WEIGHTS, parts
 from .base import Event, Plan
+from .tame import Untame
 
-CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
-_PREFIX = "base_model.model."
-_PAIR = re.compile(r"(?P<module>.+)\.lora_(?P<half>[AB])(?:\.[^.]+)?\Z")
-"""A half of a pair; PEFT also takes names that still carry the adapter's own name (``lora_A.default``)."""
-
-
-class Pair(NamedTuple):
-    """The halves found for one module: rank and where, None for a half that is absent."""
-
-    a: int | None
-    b: int | None
+Data = Mapping[str, object]
+_MATRICES_TURNED = ("gpt2", "openai-gpt", "imagegpt", "decision_transformer")
+"""Model types whose linear layers are transformers' Conv1D, which keeps its weight as ``[in, out]``."""
+NO_BASE = "only its base can tell whether the adapter fits; name it with --base"
 
 
 def plan(ckpt: Checkpoint) -> Plan:
@@ -37,7 +35,9 @@ def plan(ckpt: Checkpoint) -> Plan:
             (), opened, (Event("adapter-type-absent", "fails", {}, at, error="KeyError: 'peft_type'"),)
         )
     if kind != "LORA":
-        return Plan((), opened, unknown="an adapter of a kind that is not modelled" if kind else "an adapter")
+        refusal = tuple(_unknown_type(kind)) if isinstance(kind, str) else ()
+        why = "" if refusal else "an adapter of a kind that is not modelled" if kind else "an adapter"
+        return Plan((), opened, refusal, unknown=why)
     if WEIGHTS in ckpt.entries:
         return Plan((WEIGHTS,), opened, method="lora")
     if ckpt.metadata_only or "adapter_model.bin" in ckpt.entries:
@@ -46,113 +46,76 @@ def plan(ckpt: Checkpoint) -> Plan:
     return Plan((), opened, (Event("adapter-weights-absent", "fails", {}, at, error=error),))
 
 
-def events(ckpt: Checkpoint, view: View) -> Iterator[Event]:
-    """Yield where the tensors of a LoRA adapter and its config disagree."""
+def judge(ckpt: Checkpoint, version: str = "") -> tuple[list[Event], str]:
+    """Return what PEFT does with a LoRA adapter, and why that may not be all (``""``: it is).
+
+    ``version`` is PEFT's, the newest known where it is not given.
+    """
+    shard = ckpt.shards.get(WEIGHTS)
+    if shard is None or not shard.readable:
+        return [], "the adapter's weights are not here"  # an unreadable file is a finding of its own
+    data = peft_data()
+    version = version or _newest(data)
     config = ckpt.object(CONFIG)
-    pairs = pairs_of(view)
-    if not view.signatures or not all(shard.readable for shard in map(ckpt.shards.__getitem__, view.files)):
-        return  # an empty or unreadable file is a finding of its own
-    at = (Location(CONFIG, "/target_modules"),)
-    if pairs and not any(module.startswith(_PREFIX) for module in pairs):
-        yield Event("adapter-names", "corrupt", {"expected": _PREFIX}, (Location(WEIGHTS),), count=len(pairs))
-        return
-    for half in ("a", "b"):
-        lone = [module for module, pair in pairs.items() if getattr(pair, half) is None]
-        if lone:
-            places = tuple(
-                Location(WEIGHTS, tensor=f"{name}.lora_{half.upper()}.weight") for name in lone[:100]
-            )
-            yield Event("adapter-half", "corrupt", {"half": half.upper()}, places, count=len(lone))
-    yield from _ranks(config, pairs)
-    targets = config.get("target_modules")
-    if isinstance(targets, list) and pairs and not config.get("target_parameters"):
-        names = [name for name in targets if isinstance(name, str)]
-        absent = tuple(name for name in names if not any(_is_target(module, [name]) for module in pairs))
-        if absent:
-            outcome: Outcome = "fails" if len(absent) == len(names) else "corrupt"
-            yield Event("adapter-target-absent", outcome, {"targets": absent}, at)
-        stray = [module for module in pairs if not _is_target(module, names)]
-        if stray and len(absent) < len(names):
-            places = tuple(Location(WEIGHTS, tensor=f"{name}.lora_A.weight") for name in stray[:100])
-            last = tuple(sorted({name.rpartition(".")[2] for name in stray}))
-            one_of = all(_siblings(pairs, name, stray) for name in stray)
-            yield Event(
-                "adapter-stray-pair",
-                "corrupt" if one_of else "ok",
-                {"modules": last},
-                places,
-                count=len(stray),
-            )
-    if not any(
-        config.get(key)
-        for key in ("layers_to_transform", "layers_pattern", "exclude_modules", "rank_pattern")
-    ):
-        listed = [name for name in targets if isinstance(name, str)] if isinstance(targets, list) else None
-        yield from _holes({m: pair for m, pair in pairs.items() if listed is None or _is_target(m, listed)})
+    found = parts(shard)
+    events = list(adapter_alone.config_events(config, version, data))
+    named = list(adapter_alone.name_events(found, facts.does(data, "names-may-carry-default", version)))
+    if named:
+        return [*events, *named], ""
+    base = base_of(ckpt.base) if ckpt.base is not None else NO_BASE
+    default = _default_targets(ckpt, data, version)
+    targets = adapter_targets.read(config, default)
+    if isinstance(targets, str):
+        return [*events, *adapter_alone.pair_events(config, found, None)], targets
+    events += adapter_alone.pair_events(config, found, targets)
+    try:
+        if isinstance(base, str):
+            return [*events, *adapter_alone.target_events(config, found, targets)], base
+        turned = ckpt.base is not None and ckpt.base.config.get("model_type") in _MATRICES_TURNED
+        onto = Onto(config, found, targets, base, turned)
+        unsure = doubt(onto, onto.targeted())
+        return [*events, *_base_name(ckpt), *([] if unsure else onto_events(onto))], unsure
+    except Untame:
+        return events, "an expression in the config takes too long to evaluate"
 
 
-def pairs_of(view: View) -> dict[str, Pair]:
-    """Return the pairs of a LoRA adapter by module."""
-    found: dict[str, Pair] = {}
-    for signature in view.signatures:
-        for leaf in signature.leaves:
-            for module in signature.modules:
-                named = _PAIR.match(
-                    module if leaf.name == "weight" else f"{module}.{leaf.name}".removesuffix(".weight")
-                )
-                if named is None or not leaf.shape:
-                    continue
-                pair = found.get(named["module"], Pair(None, None))
-                rank = leaf.shape[0] if named["half"] == "A" else leaf.shape[-1]
-                found[named["module"]] = pair._replace(**{named["half"].lower(): rank})
-    return found
+def peft_data() -> Data:
+    """Return what is known of PEFT, whichever loader calls it."""
+    return ruledata.load().loaders["peft"]
 
 
-def _ranks(config: Mapping[str, object], pairs: Mapping[str, Pair]) -> Iterator[Event]:
-    rank = config.get("r")
-    if type(rank) is not int or config.get("rank_pattern"):
-        return
-    wrong: dict[int, list[str]] = {}
-    for module, pair in pairs.items():
-        for half, got in (("A", pair.a), ("B", pair.b)):
-            if got is not None and got != rank:
-                wrong.setdefault(got, []).append(f"{module}.lora_{half}.weight")
-    for got, tensors in wrong.items():
-        places = tuple(Location(WEIGHTS, tensor=name) for name in tensors[:100])
-        error = "RuntimeError: Error(s) in loading state_dict for PeftModelForCausalLM: size mismatch"
+def _newest(data: Data) -> str:
+    known = data.get("releases")
+    table = known.get("peft", {}) if isinstance(known, Mapping) else {}
+    return max(table, key=ruledata.parse_version, default="")
+
+
+def _unknown_type(kind: str) -> Iterator[Event]:
+    known = peft_data().get("types")
+    names = str(known.get("names", "")).split() if isinstance(known, Mapping) else []
+    if names and kind not in names:
+        at = (Location(CONFIG, "/peft_type"),)
         yield Event(
-            "adapter-rank", "fails", {"expected": rank, "got": got}, places, count=len(tensors), error=error
+            "adapter-type-unknown", "fails", {"type": kind[:100]}, at, error=f"KeyError: '{kind[:100]}'"
         )
 
 
-def _holes(pairs: Mapping[str, Pair]) -> Iterator[Event]:
-    """Yield a target that has a pair in some layers only, where its siblings have one in all of them."""
-    layers: dict[str, set[str]] = {}
-    for module in pairs:
-        numbers = re.findall(r"\.(\d+)\.", module)
-        if len(numbers) == 1:
-            layers.setdefault(re.sub(r"\.\d+\.", ".*.", module), set()).add(numbers[0])
-    everywhere = set().union(*layers.values()) if layers else set()
-    for template, here in layers.items():
-        missing = sorted(everywhere - here, key=int)
-        full = sum(other == everywhere for other in layers.values())
-        if missing and full and len(missing) <= len(here):
-            places = tuple(
-                Location(WEIGHTS, tensor=template.replace("*", n) + ".lora_A.weight") for n in missing[:100]
-            )
-            yield Event("adapter-hole", "corrupt", {"layers": len(missing)}, places, template, len(missing))
+def _default_targets(ckpt: Checkpoint, data: Data, version: str) -> tuple[str, ...] | None:
+    table = data.get("default_targets")
+    kind = ckpt.base.config.get("model_type") if ckpt.base is not None else None
+    if not isinstance(table, Mapping) or not isinstance(kind, str):
+        return None
+    names = table["by_model_type"].get(kind)
+    return tuple(names) if names and ruledata.matches(table["versions"], version) else None
 
 
-def _siblings(pairs: Mapping[str, Pair], module: str, stray: list[str]) -> bool:
-    """Whether a stray pair's kind has a pair in every layer: a forgotten target, not a leftover."""
-    template = re.sub(r"\.\d+\.", ".*.", module)
-    mine = sum(re.sub(r"\.\d+\.", ".*.", name) == template for name in stray)
-    most = max(
-        sum(re.sub(r"\.\d+\.", ".*.", name) == other for name in pairs)
-        for other in {re.sub(r"\.\d+\.", ".*.", name) for name in pairs}
-    )
-    return mine == most
-
-
-def _is_target(module: str, targets: list[str]) -> bool:
-    return any(module == target or module.endswith(f".{target}") for target in targets)
+def _base_name(ckpt: Checkpoint) -> Iterator[Event]:
+    """The base given and the base named: PEFT compares them by nothing but shapes."""
+    named = ckpt.object(CONFIG).get("base_model_name_or_path")
+    if ckpt.base is None or not isinstance(named, str) or not named:
+        return
+    given = ckpt.base.label.rstrip("/").rpartition("/")[2]
+    wanted = named.rstrip("/").rpartition("/")[2]
+    if given.casefold() != wanted.casefold():
+        at = (Location(CONFIG, "/base_model_name_or_path"),)
+        yield Event("adapter-other-base", "ok", {"named": wanted[:100], "given": given[:100]}, at)

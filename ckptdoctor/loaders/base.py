@@ -54,6 +54,8 @@ class Reading(NamedTuple):
     events: tuple[Event, ...]
     """The plan's events and those of the reading."""
     evidence: Evidence = "source"
+    tensor_parallel: tuple[int, ...] | None = None
+    """Numbers of devices the loader can split this over, None where that is not known."""
 
 
 class Loader(Protocol):

@@ -48,9 +48,12 @@ def disagreements(
             read, stored = family(scheme), family(signature.stored.scheme)
             if not stored or not read or stored == read or read == asked:
                 continue
+            codes = ""
             if read == UNDECLARED and stored not in _MODELLED:
-                stored = "quantized"
-            outcome, error = disagreement(data, stored, read, target.version)
+                stored, codes = "quantized", _codes(signature)
+            outcome, error = disagreement(data, codes or stored, read, target.version)
+            if codes and outcome == "unknown":
+                outcome, error = disagreement(data, stored, read, target.version)
             if outcome == "unknown" and stored not in (*_MODELLED, "integers", "float8", "quantized"):
                 continue
             leaf = "weight" if signature.leaf("weight") else signature.leaves[0].name
@@ -65,6 +68,13 @@ def disagreements(
                 len(modules),
                 error=error.replace("{module}", modules[0]) if error else None,
             )
+
+
+def _codes(signature: Signature) -> str:
+    """Name the codes that lie under ``weight`` itself, where a plain loader looks; "" when none do."""
+    weight = signature.leaf("weight")
+    dtype = weight.dtype if weight else ""
+    return "int8 codes" if dtype == "I8" else "float8 codes" if dtype.startswith("F8_") else ""
 
 
 def _places(view: View, modules: Sequence[str], leaf: str) -> Iterator[Location]:

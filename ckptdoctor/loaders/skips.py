@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+
+from . import facts
 
 _BOUNDARY = r"(?:(?<=\.)|(?=\.|$))"
 
@@ -24,6 +27,36 @@ def vllm_bnb(name: str, patterns: Sequence[str]) -> bool:
     parts = name.split(".")
     prefixes = {".".join(parts[: i + 1]) for i in range(len(parts))}
     return any(part in patterns for part in parts) or any(prefix in patterns for prefix in prefixes)
+
+
+def compressed_tensors(name: str, patterns: Iterable[str]) -> bool:
+    """Match as compressed-tensors and vLLM do: the very name, or ``re:`` and an expression from its start."""
+    return any(
+        starts(pattern[3:], name) if pattern.startswith("re:") else pattern == name for pattern in patterns
+    )
+
+
+def vllm_names(module: str, data: Mapping[str, object]) -> tuple[str, ...]:
+    """Return a module's own name and that of the fused layer it becomes a part of in vLLM."""
+    parent, _, last = module.rpartition(".")
+    fused = (name for name, parts in facts.groups(data) if last in parts)
+    return (module, *(f"{parent}.{name}" if parent else name for name in fused))
+
+
+def starts(pattern: str, name: str) -> bool:
+    """Whether an expression matches from the start of a name; one that could run away matches nothing."""
+    found = _compiled(pattern)
+    return found is not None and found.match(name) is not None
+
+
+@cache
+def _compiled(pattern: str) -> re.Pattern[str] | None:
+    if len(pattern) > 500 or _NESTED.search(pattern):
+        return None
+    try:
+        return re.compile(pattern)
+    except (re.error, RecursionError, OverflowError):
+        return None
 
 
 def _regex(pattern: str, name: str) -> bool:

@@ -8,16 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
+from .. import ruledata
 from ..checkpoint.comparison import Missing
 from ..checkpoint.nouns import Checkpoint, Index, Signature, View
 from ..model import Location, Outcome, Target
 from . import adapter, facts, skips
+from .adapter_tensors import CONFIG
 from .base import Event, Plan, Reading
 from .completeness import tensor_events
 from .configs import known_model_types, model_type_events, unread_keys
 from .flow import mixed_dtypes
 from .modules import Architecture, all_readable, architecture, family, is_convertible, is_mlx, is_plain_weight
 from .precision import SKIPPED, UNDECLARED, Held, disagreements, hold
+from .quantised import in_transformers
 
 _CONFIG_FILES = frozenset({"config.json", "generation_config.json"})
 _NO_METHOD = "ValueError: The model's quantization config from the arguments has no `quant_method` attribute"
@@ -53,7 +56,14 @@ class Transformers:
         method, refusals = quantizer(ckpt, target.version, data)
         events += unread_keys(ckpt, target.version, data)
         events += model_type_events(ckpt, known_model_types(data, target.version))
-        return Plan(files, frozenset(opened), (*events, *refusals), method, unknown=_unmodelled(method))
+        return Plan(
+            files,
+            frozenset(opened),
+            (*events, *refusals),
+            method,
+            _unmodelled(method),
+            _needs(method, target, data),
+        )
 
     def read(
         self, ckpt: Checkpoint, view: View, plan: Plan, target: Target, data: Mapping[str, object]
@@ -61,35 +71,42 @@ class Transformers:
         """Say how every weight is held, and what is missing, mismatched or read as what it is not."""
         known = architecture(ckpt, view)
         if plan.method == "lora":
-            told = (*plan.events, *adapter.events(ckpt, view))
-            return Reading(target, plan, {}, told, facts.evidence(data, target))
+            told, unknown = adapter.judge(ckpt)
+            alone = "" if unknown == adapter.NO_BASE else unknown  # it may be merged into any base later
+            plan = plan._replace(unknown=alone)
+            return Reading(target, plan, {}, (*plan.events, *told), facts.evidence(data, target))
         events = list(plan.events)
         held: Held = {}
         if plan.files and not plan.unknown and not is_mlx(ckpt):
             skipped = _skipper(ckpt, known, target, data)
-            dtype = _dtype(ckpt)
-            held = hold(
-                view,
-                lambda signature, module: read_as(signature, module, plan.method, known, skipped, dtype),
-                lambda signature: plan.method.startswith("bnb-") and is_convertible(signature, known),
-            )
-            events += disagreements(view, held, data, target)
-            bnb = plan.method.startswith("bnb-")
-            if bnb and facts.does(data, "bnb-keeps-dtype-of-file", target.version):
-                events += mixed_dtypes(view, known, lambda s, m: is_convertible(s, known) and not skipped(m))
-            events += _declared_otherwise(ckpt, view, plan.method, target, data)
+            dtype, method = _dtype(ckpt), plan.method
+            bnb = method.startswith("bnb-")
+            if method in in_transformers.METHODS:
+                found = in_transformers.read(ckpt, view, known, method, target, data, dtype)
+                held, plan = found.held, plan._replace(unknown=found.doubt)
+                events += found.events
+            else:
+                held = hold(
+                    view,
+                    lambda signature, module: read_as(signature, module, method, known, skipped, dtype),
+                    lambda signature: bnb and is_convertible(signature, known),
+                )
+                events += disagreements(view, held, data, target)
+                if bnb and facts.does(data, "bnb-keeps-dtype-of-file", target.version):
+                    events += mixed_dtypes(
+                        view, known, lambda s, m: is_convertible(s, known) and not skipped(m)
+                    )
+                events += _declared_otherwise(ckpt, view, method, target, data)
             bare: Outcome = "ok" if facts.does(data, "adds-base-prefix", target.version) else "fails"
             events += tensor_events(
                 view,
                 known,
-                lambda row: _outcome_of_missing(
-                    row, known, plan.method if bnb else "", skipped, len(plan.files) > 1, target, data
-                ),
+                lambda row: _outcome_of_missing(ckpt, row, known, plan, skipped, target, data),
                 unexpected=lambda template: "ok",
                 of_mismatch=lambda row: "fails",
                 bare=bare,
                 doubled=bare,
-                readable=all_readable(ckpt, view),
+                readable=all_readable(ckpt, view) and not plan.unknown,
             )
         return Reading(target, plan, held, tuple(events), facts.evidence(data, target))
 
@@ -196,11 +213,11 @@ def _default_skips(known: Architecture) -> Iterable[str]:
 
 
 def _outcome_of_missing(
+    ckpt: Checkpoint,
     row: Missing,
     known: Architecture,
-    method: str,
+    plan: Plan,
     skipped: Callable[[str], bool],
-    sharded: bool,
     target: Target,
     data: Mapping[str, object],
 ) -> Outcome:
@@ -208,8 +225,13 @@ def _outcome_of_missing(
 
     Two things cannot be: a packed integer weight, and some of a layer's experts where all are fused on load (5.x).
     """
+    method, sharded = plan.method, len(plan.files) > 1
+    if method in in_transformers.METHODS and row.kind == "linear":
+        block = ckpt.config.get("quantization_config")
+        return in_transformers.of_missing(row, method, block if isinstance(block, dict) else {}, target, data)
     modules = (name.removesuffix(".weight") for name in row.names)
-    if method and row.kind in ("linear", "head") and not all(map(skipped, modules)):
+    packed = method.startswith("bnb-") and row.kind in ("linear", "head")
+    if packed and not all(map(skipped, modules)):
         return "fails"
     if row.kind == "norm" and sharded and facts.does(data, "sharded-norms-stay-meta", target.version):
         return "fails-late"
@@ -263,8 +285,16 @@ def _dtype(ckpt: Checkpoint) -> str:
     return ""
 
 
+def _needs(method: str, target: Target, data: Mapping[str, object]) -> tuple[str, ...]:
+    """Return the packages that ``method`` takes beside transformers, as far as the target does not have them."""
+    rows = [row for row in facts.rows(data, "packages") if row["method"] == method]
+    named = next((row["needs"] for row in rows if ruledata.matches(row["versions"], target.version)), ())
+    return tuple(f"{name} (pip install {name})" for name in named if name not in target.versions)
+
+
 def _unmodelled(method: str) -> str:
-    return "" if method in ("", "bnb-4bit", "bnb-8bit") else f"{method} in transformers is not modelled yet"
+    known = method in ("", "bnb-4bit", "bnb-8bit") or method in in_transformers.METHODS
+    return "" if known else f"{method} in transformers is not modelled yet"
 
 
 def _beside_an_adapter(ckpt: Checkpoint) -> Plan:
@@ -281,7 +311,7 @@ def _beside_an_adapter(ckpt: Checkpoint) -> Plan:
 
 
 def _without_config(ckpt: Checkpoint) -> Plan:
-    if adapter.CONFIG in ckpt.entries:
+    if CONFIG in ckpt.entries:
         return adapter.plan(ckpt)
     if ckpt.label.endswith(".safetensors"):
         return Plan((), frozenset(ckpt.entries), unknown="a single file: no config.json was looked at")

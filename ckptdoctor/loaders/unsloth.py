@@ -50,7 +50,8 @@ def uses_bitsandbytes(ckpt: Checkpoint, target: Target, data: Data) -> bool:
     """Whether ``load_vllm`` asks vLLM for bitsandbytes (regimes V0 to V3 by unsloth_zoo version)."""
     regime = facts.regime(data, _zoo(target))
     name = ckpt.label.lower().endswith(SUFFIX)  # the string as typed: a trailing slash defeats it
-    flag = _asks_4bit(target) and not _other_method_disables(ckpt, target, data)
+    forced_off = _other_method_disables(ckpt, target, data) or _bf16_suffix(ckpt, target, data)
+    flag = _asks_4bit(target) and not forced_off
     if regime == "name":
         return name
     if regime == "flag-or-name":
@@ -120,10 +121,10 @@ def _precision(ckpt: Checkpoint, view: View, target: Target, data: Data) -> list
         return [Event("in-flight-crash", "fails", {}, (Location(""),))]
     if uses and not asked and named:
         return [Event("suffix-on-dense", "wrong-precision", {"asked": asked}, (Location(""),))]
-    if asked and not uses:
-        return [Event("flag-ignored", "wrong-precision", {}, (Location(""),))]
     if asked and _bf16_suffix(ckpt, target, data):
         return [Event("bf16-suffix", "wrong-precision", {}, (Location(""),))]
+    if asked and not uses:
+        return [Event("flag-ignored", "wrong-precision", {}, (Location(""),))]
     return []
 
 

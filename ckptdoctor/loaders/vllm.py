@@ -10,8 +10,9 @@ from collections.abc import Callable, Mapping
 
 from .. import ruledata
 from ..checkpoint.nouns import Checkpoint, Signature, View
-from ..model import Location, Outcome, Target
-from . import facts, skips
+from ..model import Facts, Location, Outcome, Target
+from . import facts, parallel, skips, vllm_adapter
+from .adapter_tensors import CONFIG
 from .base import Event, Plan, Reading
 from .completeness import tensor_events
 from .configs import known_model_types, model_type_events
@@ -26,6 +27,7 @@ from .modules import (
     kind,
 )
 from .precision import SKIPPED, UNDECLARED, Held, disagreements, hold
+from .quantised import in_vllm
 from .vllm_files import BNB, pick_files
 from .vllm_tensors import outcome_of_mismatch, outcome_of_missing, outcome_of_unexpected, stray_companions
 
@@ -41,6 +43,8 @@ class Vllm:
     def plan(self, ckpt: Checkpoint, target: Target, data: Data) -> Plan:
         """Settle the method, then pick the weight files."""
         if "config.json" not in ckpt.entries:
+            if CONFIG in ckpt.entries:
+                return vllm_adapter.plan(ckpt, target, data)
             return _without_config(ckpt)
         method, events, needs = settle_method(ckpt, target, data)
         files, opened, refusals = pick_files(ckpt, method, target, data)
@@ -51,12 +55,18 @@ class Vllm:
             (*model_type_events(ckpt, _model_types(data, target.version)), *events, *refusals),
             method,
             unknown=_unmodelled(method, files, ckpt, events + refusals)
+            or in_vllm.unread(method, target, data)
             or _unlisted(ckpt, target.version, data),
             needs=needs,
         )
 
     def read(self, ckpt: Checkpoint, view: View, plan: Plan, target: Target, data: Data) -> Reading:
         """Say how every weight is held, and what is missing, in excess or misshapen."""
+        if plan.method == "lora":
+            told, unknown = vllm_adapter.judge(ckpt, target)
+            return Reading(
+                target, plan._replace(unknown=unknown), {}, tuple(told), facts.evidence(data, target)
+            )
         known = architecture(ckpt, view)
         events = list(plan.events)
         held: Held = {}
@@ -64,22 +74,29 @@ class Vllm:
             in_flight = bool(target.options.get("quantization")) and not declares_bnb(ckpt)
             experts = facts.does(data, "bnb-experts-load", target.version)
             read_as = self._reader(ckpt, plan.method, known, data, in_flight, experts)
-            held = hold(view, read_as, lambda s: plan.method == BNB)
-            events += disagreements(view, held, data, target, asked="bnb-4bit" if in_flight else "")
+            skipped = _skipper(ckpt, data)
+            if plan.method in in_vllm.FAMILIES:
+                found = in_vllm.read(ckpt, view, known, plan.method, target, data)
+                held, plan = found.held, plan._replace(unknown=found.doubt)
+                events += found.events
+            else:
+                held = hold(view, read_as, lambda s: plan.method == BNB)
+                events += disagreements(view, held, data, target, asked="bnb-4bit" if in_flight else "")
             if plan.method == BNB and not in_flight:
                 events += stray_companions(view, eight=declared_block(ckpt).get("load_in_8bit") is True)
-            skipped = _skipper(ckpt, data)
             events += tensor_events(
                 view,
                 known,
                 lambda row: outcome_of_missing(row, known, plan.method, skipped, target, data),
-                unexpected=outcome_of_unexpected,
+                unexpected=outcome_of_unexpected(in_vllm.drops_name(ckpt, target, data)),
                 of_mismatch=outcome_of_mismatch,
                 bare="fails",
                 doubled="fails",
-                readable=all_readable(ckpt, view),
+                readable=all_readable(ckpt, view) and not plan.unknown,
             )
-        return Reading(target, plan, held, tuple(events), facts.evidence(data, target))
+        split = parallel.legal(ckpt, plan.method) if "config.json" in ckpt.entries else None
+        events += _not_split(ckpt, plan.method, target, split)
+        return Reading(target, plan, held, tuple(events), facts.evidence(data, target), split)
 
     def _reader(
         self, ckpt: Checkpoint, method: str, known: Architecture, data: Data, in_flight: bool, experts: bool
@@ -127,6 +144,16 @@ class Vllm:
         return read
 
 
+def _not_split(ckpt: Checkpoint, method: str, target: Target, legal: tuple[int, ...] | None) -> list[Event]:
+    """Return the refusal of the number of devices that the target asks for (bitsandbytes has a rule of its own)."""
+    number = target.options.get("tp", 1)
+    why = parallel.reason(ckpt, method, number) if type(number) is int and legal is not None else ""
+    if not why or type(number) is not int:
+        return []
+    told: Facts = {"tp": number, "why": why, "legal": legal}
+    return [Event("tensor-parallel", "fails", told, (Location("config.json"),))]
+
+
 def declared_block(ckpt: Checkpoint) -> Mapping[str, object]:
     """Return ``quantization_config`` of config.json as an object, empty when there is none."""
     block = ckpt.config.get("quantization_config")
@@ -170,7 +197,8 @@ def settle_method(ckpt: Checkpoint, target: Target, data: Data) -> tuple[str, li
         return "", [], ()
     rows = [row for row in facts.rows(data, "methods") if row["method"] == method]
     if any(ruledata.matches(row["versions"], version) for row in rows):
-        return method, _missing_keys(method, block, version, data), ()
+        refused = _missing_keys(method, block, version, data) or in_vllm.refusals(method, block, target, data)
+        return method, refused, ()
     for row in facts.rows(data, "plugins"):
         if row["method"] != method or not ruledata.matches(row["versions"], version):
             continue
@@ -228,7 +256,7 @@ def _unlisted(ckpt: Checkpoint, version: str, data: Data) -> str:
 
 
 def _unmodelled(method: str, files: tuple[str, ...], ckpt: Checkpoint, events: list[Event]) -> str:
-    if method not in ("", BNB) and not events:
+    if method not in ("", BNB, *in_vllm.FAMILIES) and not events:
         return f"{method} in vLLM is not modelled yet"
     if not files and not events:
         pickled = any(name.endswith((".bin", ".pt")) for name in ckpt.entries)
@@ -239,8 +267,6 @@ def _unmodelled(method: str, files: tuple[str, ...], ckpt: Checkpoint, events: l
 
 
 def _without_config(ckpt: Checkpoint) -> Plan:
-    if "adapter_config.json" in ckpt.entries:
-        return Plan((), frozenset({"adapter_config.json"}), unknown="an adapter: its base model decides")
     if ckpt.label.endswith(".safetensors"):
         return Plan((), frozenset(ckpt.entries), unknown="a single file: no config.json was looked at")
     if ckpt.metadata_only:

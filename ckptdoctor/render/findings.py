@@ -43,7 +43,7 @@ def finding_lines(report: Report, page: Page) -> list[Line]:
         lines += [[], _headline(finding), *hang([Segment("    ")], finding.message, page, "strong")]
         lines += _places(finding, page, 1 if brief else _PLACES)
         if not brief:
-            lines += _effects(finding, targets, page)
+            lines += _effects(finding, targets, page, compared=report.unchanged is not None)
             lines += _errors(finding, page)
             lines += _repair(finding, page, again=told[finding.rule] > 1)
     more = {rule: count - _SAME for rule, count in told.items() if count > _SAME and not page.verbose}
@@ -113,14 +113,19 @@ def _spot(place: Location) -> str:
     return spot
 
 
-def _effects(finding: Finding, targets: Sequence[Target], page: Page) -> list[Line]:
-    """Return the targets grouped by what happens there, worst first."""
+def _effects(finding: Finding, targets: Sequence[Target], page: Page, *, compared: bool) -> list[Line]:
+    """Return the targets grouped by what happens there, worst first; in a comparison, those unharmed too."""
     parts: list[Line] = []
     for outcome in OUTCOMES:
         who = [item.target for item in finding.outcomes if item.outcome == outcome]
         if who:
             names = ", ".join(spans(who, targets))
             parts.append([Segment(outcome, OUTCOME_STYLE[outcome]), seg(f" in {names}")])
+    hit = {item.target.label for item in finding.outcomes}
+    loaders = {item.target.loader for item in finding.outcomes}
+    spared = [target for target in targets if target.loader in loaders and target.label not in hit]
+    if compared and spared:
+        parts.append([Segment("nothing", "ok"), seg(f" in {', '.join(spans(spared, targets))}")])
     return flow(_label("effect"), parts, page) if parts else []
 
 

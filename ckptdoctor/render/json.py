@@ -28,6 +28,7 @@ def as_dict(report: Report) -> dict[str, object]:
         "tool": f"ckptdoctor {__version__}",
         "rulebook": report.rulebook,
         "target": report.target,
+        "base": report.base,
         "revision": report.revision,
         "schemes": list(report.schemes),
         "weights": report.weights,
@@ -117,6 +118,8 @@ def _verdict(verdict: Verdict) -> dict[str, object]:
         "needs": list(verdict.needs),
         "sampled": verdict.sampled,
         "uses": list(verdict.uses),
+        "tensor_parallel": None if verdict.tensor_parallel is None else list(verdict.tensor_parallel),
+        "weights": verdict.weights,
     }
 
 

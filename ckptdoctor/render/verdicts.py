@@ -116,6 +116,10 @@ def _why(verdict: Verdict, page: Page) -> str:
     if verdict.sampled:
         parts.append("sampled")
     if page.verbose:
+        if verdict.weights is not None:
+            parts.append(f"{verdict.weights / 1e9:.2f} GB of weights on a device")
+        if verdict.tensor_parallel:
+            parts.append(f"splits over {', '.join(map(str, verdict.tensor_parallel))} devices")
         parts.append(_EVIDENCE[verdict.evidence])
     return "; ".join(part for part in parts if part)
 

@@ -5,21 +5,29 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ..checkpoint.nouns import Checkpoint, View
-from ..loaders.adapter import CONFIG, pairs_of
+from ..loaders.adapter_tensors import CONFIG, WEIGHTS, Parts, parts
 from ..model import Edit, Hit
 from .base import set_key
 
 
+def _parts(ckpt: Checkpoint) -> Parts | None:
+    shard = ckpt.shards.get(WEIGHTS)
+    return parts(shard) if shard is not None and shard.readable else None
+
+
 def rank(ckpt: Checkpoint, view: View, hit: Hit) -> Iterator[Edit]:
     """Set ``r`` to the rank that every pair has."""
-    ranks = {rank for pair in pairs_of(view).values() for rank in (pair.a, pair.b)}
-    if len(ranks) == 1 and (found := ranks.pop()):
-        yield from set_key(ckpt, CONFIG, "/r", found)
+    found = _parts(ckpt)
+    pairs = found.pairs.values() if found else ()
+    ranks = {size for pair in pairs for size in (pair.a and pair.a[0], pair.b and pair.b[1])}
+    if len(ranks) == 1 and (size := ranks.pop()):
+        yield from set_key(ckpt, CONFIG, "/r", size)
 
 
 def targets(ckpt: Checkpoint, view: View, hit: Hit) -> Iterator[Edit]:
     """List in ``target_modules`` what has pairs in every layer, and nothing else."""
-    modules = pairs_of(view)
+    found = _parts(ckpt)
+    modules = found.pairs if found else {}
     last = dict.fromkeys(module.rpartition(".")[2] for module in modules)
     counts = {name: sum(m.rpartition(".")[2] == name for m in modules) for name in last}
     listed = ckpt.object(CONFIG).get("target_modules")
@@ -32,7 +40,6 @@ def targets(ckpt: Checkpoint, view: View, hit: Hit) -> Iterator[Edit]:
 
 def kind(ckpt: Checkpoint, view: View, hit: Hit) -> Iterator[Edit]:
     """Write the ``peft_type`` LORA where every tensor is half of a LoRA pair."""
-    modules = pairs_of(view)
-    tensors = sum(signature.count * len(signature.leaves) for signature in view.signatures)
-    if modules and tensors == 2 * len(modules):
+    found = _parts(ckpt)
+    if found and found.pairs and not found.whole and all(pair.a and pair.b for pair in found.pairs.values()):
         yield from set_key(ckpt, CONFIG, "/peft_type", "LORA")

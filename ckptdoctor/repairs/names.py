@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterator
 
 from ..checkpoint.nouns import Checkpoint, View
-from ..loaders.adapter import WEIGHTS
+from ..loaders.adapter_tensors import WEIGHTS
 from ..loaders.modules import architecture
 from ..model import Edit, Hit, TensorRename
 

@@ -11,6 +11,7 @@ PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
 NAME = r"[\w.\-]{1,300}"
 SHAPES = {
     "int": r"-?\d+",
+    "size": r"\d+",
     "shape": r"(?:torch\.Size\()?[\[(][\d, ]{0,200}[\])]\)?",
     "module": NAME,
     "tensor": NAME,
@@ -19,7 +20,7 @@ SHAPES = {
     "any": r".{1,300}?",
 }
 """What a placeholder of that name matches; any other name (a fact) matches like ``any``. All are bounded, so that
-a long line costs no quadratic time."""
+a long line costs no quadratic time. ``size`` is the same number wherever a text repeats it."""
 
 _EXCEPTION = re.compile(r"(?:[A-Za-z_]\w*\.)*([A-Z]\w*(?:Error|Exception|Warning))(?:: *|\Z)")
 _QUOTES = "'\"`‘’“”"
@@ -45,9 +46,14 @@ def compile_text(text: str) -> Pattern:
     found = _EXCEPTION.match(text)
     body = text[found.end() :] if found else text
     pieces = []
+    seen: set[str] = set()
     end = 0
     for place in PLACEHOLDER.finditer(body):
-        pieces += [_literal(body[end : place.start()]), SHAPES.get(place[1], SHAPES["any"])]
+        shape = SHAPES.get(place[1], SHAPES["any"])
+        if place[1] == "size":
+            shape = "(?P=size)" if "size" in seen else f"(?P<size>{shape})"
+        seen.add(place[1])
+        pieces += [_literal(body[end : place.start()]), shape]
         end = place.end()
     pieces.append(_literal(body[end:]))
     return Pattern(

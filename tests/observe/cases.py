@@ -15,7 +15,7 @@ import yaml
 from tests.observe.ops import OPERATIONS
 from tests.observe.paths import BROKEN, SOUND
 
-KEYS = {"id", "base", "as", "ops", "why", "options", "twin"}
+KEYS = {"id", "base", "as", "ops", "why", "options", "twin", "onto"}
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,8 @@ class Case:
     """One checkpoint to observe: `base` changed by `ops`, in a directory called `name`, for the reason `why`.
 
     `family` is the recipe file it comes from, or "sound"; `options` are load options, by loader; `twin` is the
-    sound checkpoint whose values a right load gives, None where a recipe mixes two on purpose.
+    sound checkpoint whose values a right load gives, None where a recipe mixes two on purpose; `onto` is the sound
+    checkpoint that an adapter (and its twin) is put on, None for the one that its config names.
     """
 
     id: str
@@ -34,6 +35,7 @@ class Case:
     ops: tuple[tuple[str, Any], ...] = ()
     options: dict[str, dict[str, Any]] = field(default_factory=dict)
     twin: str | None = None
+    onto: str | None = None
 
 
 def load_cases(families: Iterable[str] | None = None) -> list[Case]:
@@ -58,7 +60,8 @@ def read_case(row: dict[str, Any], family: str) -> Case:
     if unknown or len(ops) != len(row["ops"]):
         raise ValueError(f"{family}/{row['id']}: {sorted(unknown) or 'one operation per item'}")
     options, twin = row.get("options", {}), row.get("twin", row["base"])
-    return Case(row["id"], row["base"], row.get("as", row["base"]), row["why"], family, ops, options, twin)
+    name = row.get("as", row["base"])
+    return Case(row["id"], row["base"], name, row["why"], family, ops, options, twin, row.get("onto"))
 
 
 def sound_names() -> list[str]:
@@ -92,8 +95,10 @@ def sha256(path: Path) -> str:
 
 
 def adapter_base(case: Case) -> Path | None:
-    """The sound checkpoint that an adapter case is an adapter of; None for a model."""
+    """The sound checkpoint that an adapter case is put on; None for a model."""
     config = SOUND / case.base / "adapter_config.json"
     if not config.exists():
         return None
+    if case.onto is not None:
+        return SOUND / case.onto
     return SOUND / str(json.loads(config.read_text())["base_model_name_or_path"]).rpartition("/")[2]

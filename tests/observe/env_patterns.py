@@ -23,6 +23,12 @@ PATTERNS = (
     r"EADDRINUSE",
     # Block-scaled fp8 on a CPU asks for Intel AMX.
     r"requires AMX tile support",
+    # FP4 products are Marlin's, which is for GPUs; 8-bit GPTQ too.
+    r"Forced NVFP4 kernel \w+ is not supported",
+    r"num_compute_units is not implemented for the current platform",
+    r"'NoneType' object has no attribute 'is_monolithic'",
+    r"No MXFP4 MoE backend supports the deployment configuration",
+    r"Marlin does not support weight_bits",
     r"Failed to find a kernel that can implement the \w+ linear layer",
 )
 ENV = re.compile("|".join(PATTERNS))

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from ckptdoctor.model import Target
 from ckptdoctor.targets import parse_target
-from tests.observe.cases import Case, fingerprint, load_cases, materialise
+from tests.observe.cases import Case, adapter_base, fingerprint, load_cases, materialise
 from tests.observe.driver import observe
 from tests.observe.mend import maker, meaning, mend
 from tests.observe.paths import OBSERVED, OBSERVED_FIXED
@@ -42,6 +42,8 @@ def main() -> None:
     )
     args = parser.parse_args()
     cases = [case for case in load_cases(args.family) if not args.case or case.id in args.case]
+    if args.loader == "peft":  # it loads nothing but adapters
+        cases = [case for case in cases if adapter_base(case) is not None]
     worker, folder = WORKERS / f"{args.loader}.py", OBSERVED
     make, identify = materialise, fingerprint
     if args.fixed:

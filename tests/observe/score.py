@@ -18,7 +18,7 @@ from ckptdoctor.engine import check_source
 from ckptdoctor.model import OUTCOMES, Verdict
 from ckptdoctor.sources import open_source
 from ckptdoctor.targets import parse_target
-from tests.observe.cases import Case, load_cases, materialise
+from tests.observe.cases import Case, adapter_base, load_cases, materialise
 from tests.observe.paths import OBSERVED
 
 BAR = 0.98
@@ -60,9 +60,12 @@ def triples() -> Iterator[Triple]:
 
 def _judge(case: Case, records: list[dict[str, object]]) -> Iterator[Triple]:
     names = [target_of(record) for record in records]
+    base = adapter_base(case)
     with tempfile.TemporaryDirectory() as folder:
         report = check_source(
-            open_source(materialise(case, Path(folder))), [parse_target(name) for name in names]
+            open_source(materialise(case, Path(folder))),
+            [parse_target(name) for name in names],
+            base=None if base is None else open_source(base),
         )
     for name, record, verdict in zip(names, records, report.verdicts, strict=True):
         yield Triple(case.id, name, str(record["outcome"]), verdict, _raised(record["exception"]))

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from tests.observe.container import read_shard
+from tests.observe.workers.tracing import plain
 
 SCHEMES = {
     torch.bfloat16: "bf16",
@@ -30,15 +31,27 @@ DEQUANTISED_ON_CPU = {"fp8", "fp8-e5m2"}
 def values(model: Any) -> dict[str, torch.Tensor]:
     """Every parameter and persistent buffer as float32, quantised weights as the numbers they stand for."""
     state = {n: t for n, t in model.state_dict().items() if isinstance(t, torch.Tensor)}
-    found = {n: t.float() for n, t in state.items() if ".weight." not in n and not n.endswith(BOOKKEEPING)}
+    found = {
+        effective(n): plain(t).float()
+        for n, t in state.items()
+        if ".weight." not in n and not n.endswith(BOOKKEEPING) and ".original_module." not in n
+    }
     for name, module in model.named_modules():
         if type(module).__name__ == "Linear4bit" and getattr(module.weight, "quant_state", None) is not None:
-            found[f"{name}.weight"] = four_bit(module.weight)
+            found[effective(f"{name}.weight")] = four_bit(module.weight)
         elif type(module).__name__ == "Linear8bitLt" and module.weight.dtype == torch.int8:
             scale = module.weight.SCB if module.weight.SCB is not None else module.state.SCB
             codes = module.weight.CB if module.weight.CB is not None else module.weight
-            found[f"{name}.weight"] = codes.float() * scale.float().view(-1, 1) / 127
+            found[effective(f"{name}.weight")] = codes.float() * scale.float().view(-1, 1) / 127
     return found
+
+
+def effective(name: str) -> str:
+    """A parameter's name without the wrappers that PEFT puts around a module it adapts, or trains as a whole.
+
+    A whole copy that is loaded into the module itself has the same effect as one beside it.
+    """
+    return name.replace(".base_layer.", ".").replace(".modules_to_save.default.", ".")
 
 
 def four_bit(weight: Any) -> torch.Tensor:

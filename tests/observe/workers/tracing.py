@@ -90,9 +90,9 @@ def spoiled(reset: Any) -> Any:
 
     def wrapper(layer: Any, adapter: str, *args: Any, **keywords: Any) -> None:
         reset(layer, adapter, *args, **keywords)
-        for half in (layer.lora_A, layer.lora_B):
+        for half in (layer.lora_A, layer.lora_B, layer.lora_embedding_A, layer.lora_embedding_B):
             if adapter in half:
-                fill(half[adapter].weight)
+                fill(getattr(half[adapter], "weight", half[adapter]))
 
     return wrapper
 
@@ -106,7 +106,14 @@ def fill(tensor: torch.Tensor) -> None:
 
 def all_nan(tensor: torch.Tensor) -> bool:
     """Whether a tensor holds nothing but NaN."""
-    return tensor.is_floating_point() and tensor.numel() > 0 and bool(tensor.float().isnan().all())
+    if not tensor.is_floating_point() or not tensor.numel():
+        return False
+    return bool(plain(tensor).float().isnan().all())
+
+
+def plain(tensor: torch.Tensor) -> torch.Tensor:
+    """The numbers that torchao's tensor subclasses stand for; any other tensor as it is."""
+    return tensor if type(tensor) in (torch.Tensor, torch.nn.Parameter) else tensor.dequantize()
 
 
 class Log(logging.Handler):

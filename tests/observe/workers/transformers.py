@@ -46,7 +46,7 @@ ENVIRONMENT = re.compile(
 # On a processor with AVX512-BF16 bitsandbytes repacks at the first forward pass and fails or succeeds in ways of
 # its own; the generic path is what the other processors take, and closer to CUDA.
 bitsandbytes.nn.modules.has_avx512bf16 = bool
-twins: dict[str, dict[str, Any] | None] = {}
+twins: dict[tuple[str, str | None], dict[str, Any] | None] = {}
 
 
 def load(path: str, options: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
@@ -68,18 +68,20 @@ def load(path: str, options: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
 def logits(model: Any) -> torch.Tensor:
     """The logits for the fixed tokens, in float32; raises when they have no values (a model left on `meta`)."""
     with torch.no_grad():
-        return model(input_ids=IDS).logits.float().cpu()
+        tokens = IDS % model.config.get_text_config().vocab_size
+        return model(input_ids=tokens).logits.float().cpu()
 
 
 def twin(path: str, options: dict[str, Any]) -> dict[str, Any] | None:
     """Values and logits of the sound checkpoint at `path`, loaded once; None when this version cannot load it."""
-    if path not in twins:
+    key = (path, options.get("base"))
+    if key not in twins:
         try:
-            model, _ = load(path, {key: value for key, value in options.items() if key == "base"})
-            twins[path] = {"values": holding.values(model), "logits": logits(model)}
+            model, _ = load(path, {name: value for name, value in options.items() if name == "base"})
+            twins[key] = {"values": holding.values(model), "logits": logits(model)}
         except Exception:
-            twins[path] = None
-    return twins[path]
+            twins[key] = None
+    return twins[key]
 
 
 def observe(case: dict[str, Any]) -> dict[str, Any]:

@@ -40,6 +40,9 @@ class Held(NamedTuple):
 def snapshot(model: Any) -> dict[str, Held]:
     """Every parameter of the model by vLLM's name, tied ones under both of their names."""
     method = getattr(getattr(model, "quant_config", None), "get_name", lambda: "")()
+    block = getattr(getattr(model, "config", None), "quantization_config", None)
+    if isinstance(block, dict):  # the CPU's own classes of 0.20 do not go by the method's name
+        method = f"{method} {block.get('quant_method')}"
     parameters = dict(model.named_parameters(remove_duplicate=False))
     held = {}
     for name, parameter in parameters.items():

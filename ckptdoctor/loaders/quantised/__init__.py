@@ -1,0 +1,1 @@
+"""What loaders make of formats beside bitsandbytes: which parts they ask for, and what a lack costs."""
