@@ -207,6 +207,12 @@ def architecture(class_name: str) -> Mapping[str, Any] | None:
     return entry
 
 
+def class_of(model_type: str) -> str:
+    """Return the causal language model that ``model_type`` leads to, "" where it is not known."""
+    found: str = _read("types.json").get(model_type, "")
+    return found
+
+
 def rulebook_from(hot: Mapping[str, Any]) -> Rulebook:
     """Return the rulebook held by the content of a ``hot.json``."""
     return Rulebook(hot["digest"], tuple(map(_card, hot["cards"])), hot["loaders"], hot["schemes"])

@@ -130,7 +130,7 @@ def test_a_sound_environment_is_sound() -> None:
         ({"unsloth_zoo": "2025.3.9"}, {"unsloth unsloth_zoo"}, "unsloth_zoo==2026.10.9"),
         ({"bitsandbytes": "0.48.0"}, {"unsloth bitsandbytes"}, "bitsandbytes>=0.46.1,!=0.48.0"),
         ({"torch": "2.15.0"}, {"unsloth torch"}, "torch>=2.4.0,<2.15.0"),
-        ({"peft": "0.17.1"}, {"peft transformers", "transformers peft"}, "peft>=0.19.1"),
+        ({"peft": "0.17.1"}, {"peft transformers", "transformers peft"}, "peft==0.21.2"),
         ({"vllm": "0.28.0", "vllm-bnb-plugin": "0.0.3"}, {"vllm vllm-bnb-plugin"}, "vllm-bnb-plugin==0.0.2"),
         ({"vllm": "0.33.0"}, {"vllm torch"}, "torch==2.14.0"),
     ],
@@ -162,7 +162,7 @@ def test_one_command_for_everything() -> None:
     assert found.stuck == ()
     assert set(found.install) == {
         "bitsandbytes>=0.48.1",
-        "peft>=0.19.1",
+        "peft==0.21.2",
         "vllm-bnb-plugin==0.0.3",
         "unsloth_zoo==2026.10.9",
         "transformers==5.17.0",
@@ -266,7 +266,7 @@ def test_the_command_line(tmp_path: Path, capsys: Capture) -> None:
     assert "✗  peft             0.17.1" in out
     assert "peft 0.17.1 needs transformers <5, found 5.17.0" in out
     assert "cannot import name 'HybridCache'" in out
-    assert "pip install 'peft>=0.19.1'" in out
+    assert "pip install peft==0.21.2" in out
     assert main(["env", "--python", str(folder), "--verbose"]) == 1
     assert "github.com/huggingface/peft/issues/3333" in capsys.readouterr().out
     assert main(["env", "--python", str(site(tmp_path / "sound", SOUND))]) == 0

@@ -22,7 +22,10 @@ BLOCKS = re.findall(r"^```\w*\n(.*?)^```", README, flags=re.DOTALL | re.MULTILIN
 @pytest.fixture
 def clone(tmp_path: Path) -> Path:
     """A directory that holds what the README's commands name, as a clone would."""
-    sound = [f"fixtures/sound/{name}" for name in ("llama-nf4", "llama-lora", "phi3-bf16", "mistral-bf16")]
+    sound = [
+        f"fixtures/sound/{name}"
+        for name in ("llama-nf4", "llama-lora", "phi3-bf16", "mistral-bf16", "llama-bf16-sharded")
+    ]
     for name in (*sound, "fixtures/hostile/truncated"):
         shutil.copytree(ROOT / name, tmp_path / name)
     return tmp_path
@@ -50,6 +53,12 @@ def test_the_seed_case_says_what_its_comments_say(clone: Path) -> None:
             assert re.search(rf"unsloth +\S+ +{expected[1]}\b", done.stdout), f"{line}\n{done.stdout}"
             assert done.returncode == (1 if expected[1] == "fails" else 0), line
     assert [word for _, word, _ in said] == ["fails", "ok", "ok", "ok"]
+
+
+def test_what_was_broken_is_fixed_and_broken_again(clone: Path) -> None:
+    codes = [run(line, clone).returncode for line in block("cp -r fixtures/sound/llama-bf16-sharded")]
+    assert codes == [0, 0, 1, 0, 0]
+    assert not (clone / "broken" / "model.safetensors.index.json").exists()
 
 
 def test_adapters_get_the_verdicts_in_the_comments(clone: Path) -> None:

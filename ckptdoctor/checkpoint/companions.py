@@ -31,7 +31,15 @@ _FOR_WEIGHT = frozenset(
 )
 _FOR_WEIGHT_STARTS = (
     "weight.",
-    "weight_",
+    *(
+        "weight_scale",
+        "weight_packed",
+        "weight_shape",
+        "weight_zero_point",
+        "weight_g_idx",
+        "weight_global_scale",
+    ),
+    *("weight_format", "weight_qdata", "weight_block", "weight_bits"),
     "_weight_",
     "input_",
     "output_",

@@ -218,7 +218,14 @@ class _Comparer:
     def _surplus(self, entries: list[Entry]) -> None:
         """Count stored indices that no entry asks for as unexpected."""
         template = entries[0].template
-        uses = [use for use in self._uses.get(template, ()) if not use.held.complete]
+        lone = (
+            f"{template.rpartition('.')[2]}."  # companions of a packed weight are not asked for by themselves
+        )
+        uses = [
+            use
+            for use in self._uses.get(template, ())
+            if not use.held.complete and not use.leaf.name.startswith(lone)
+        ]
         stored = {index for use in uses for index in use.held.by_index}
         if stored:
             self._add_unexpected(template, stored.difference(*map(self._product, entries)))

@@ -10,7 +10,7 @@ from ..checkpoint.names import join
 from ..checkpoint.nouns import Declared, Leaf, QuantState, Signature, View
 from ..model import Fact, Hit, Location, Skip
 from .base import Context, Params
-from .shapes import differs_in_width_only, expected_shape
+from .shapes import differs_in_width_only, expected_shape, is_asked_for
 
 _ROLES = ("weight", "absmax", "quant_map", "quant_state")
 _NESTED = ("nested_absmax", "nested_quant_map")
@@ -65,6 +65,8 @@ def companions(context: Context, params: Params) -> Iterator[Hit | Skip]:
     """Yield the roles a module lacks, of those named in ``roles``."""
     wanted = str(params["roles"]).split()
     for module in packed(context.view):
+        if not is_asked_for(context, module.signature):
+            continue  # no loader looks for the other parts of what its model does not have
         for roles in _missing(module):
             if roles[0] not in wanted:
                 continue
@@ -129,6 +131,15 @@ def scales(context: Context, params: Params) -> Iterator[Hit | Skip]:
             yield hit_of(context, module, {"dtype": absmax.dtype}, "weight.absmax")
 
 
+def scale_types(context: Context, params: Params) -> Iterator[Hit | Skip]:
+    """Yield scales of a dtype that bitsandbytes never wrote: neither floats nor (for those of weights) 8-bit codes."""
+    for module in packed(context.view):
+        for role, codes in (("absmax", ("U8",)), ("nested_absmax", ())):
+            leaf = module.parts.get(role)
+            if leaf is not None and leaf.dtype and leaf.dtype not in (*_FLOATS, *codes):
+                yield hit_of(context, module, {"role": role, "dtype": leaf.dtype}, f"weight.{role}")
+
+
 def lengths(context: Context, params: Params) -> Iterator[Hit | Skip]:
     """Yield companions whose length is not what the state asks for; ``roles`` says which ones to judge."""
     wanted = str(params["roles"]).split()
@@ -144,6 +155,7 @@ def lengths(context: Context, params: Params) -> Iterator[Hit | Skip]:
                 "expected": expected,
                 "got": prod(leaf.shape),
                 "formula": formula,
+                "padded": prod(leaf.shape) > expected and prod(leaf.shape) % expected > 0,
             }
             yield hit_of(context, module, facts, f"weight.{role}")
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from ..checkpoint.nouns import Leaf, Signature
 from ..model import Fact, Hit, Skip
 from .base import Context, Params
-from .shapes import differs_in_width_only, expected_shape
+from .shapes import differs_in_width_only, expected_shape, is_asked_for
 
 _OWN = frozenset({"weight", "bias", "SCB", "weight_format", "weight.SCB"})
 
@@ -21,7 +21,8 @@ def _modules(context: Context) -> Iterator[tuple[Signature, Leaf | None, Leaf | 
     for signature in context.view.signatures:
         names = {leaf.name for leaf in signature.leaves}
         weight, scb = signature.leaf("weight"), signature.leaf("SCB")
-        sure = scb is not None or "weight_format" in names or "weight.SCB" in names
+        marked = "weight_format" in names and (weight is None or weight.dtype in ("I8", "U8", ""))
+        sure = scb is not None or marked or "weight.SCB" in names
         codes = weight is not None and weight.dtype == "I8" and len(weight.shape) == 2
         if names <= _OWN and (sure or (declared and codes)):
             yield signature, weight, scb
@@ -30,6 +31,8 @@ def _modules(context: Context) -> Iterator[tuple[Signature, Leaf | None, Leaf | 
 def companions(context: Context, params: Params) -> Iterator[Hit | Skip]:
     """Yield modules that lack their weight or their scales."""
     for signature, weight, scb in _modules(context):
+        if not is_asked_for(context, signature):
+            continue
         for role, leaf in (("weight", weight), ("SCB", scb)):
             if leaf is None:
                 yield _hit(context, signature, {"role": role}, role)

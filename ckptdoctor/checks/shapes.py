@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..checkpoint.blueprint import starred
 from ..checkpoint.nouns import Signature
 from ..loaders.modules import architecture
 from .base import Context
@@ -17,6 +18,27 @@ def expected_shape(context: Context, template: str) -> tuple[int, ...] | None:
         if len(shapes) == 1:
             return next(iter(shapes))
     return None
+
+
+def is_asked_for(context: Context, signature: Signature) -> bool:
+    """Whether the architecture has one of these modules, by its own name (unknown counts as yes)."""
+    known = architecture(context.ckpt, context.view).expected
+    if known is None:
+        return True
+    entries = known.entries.get(f"{signature.template}.weight", ())
+    if not entries:
+        prefix = f"{known.prefix}." if known.prefix else ""
+        spellings = (f"{prefix}{signature.template}", signature.template.removeprefix(prefix))
+        asked = any(f"{name}.weight" in known.entries for name in spellings)
+        return asked and not any(
+            name in context.view.templates for name in spellings if name != signature.template
+        )
+    indices = {starred(module)[1] for module in signature.modules}
+    return any(
+        all(number in choices for number, choices in zip(index, entry.indices, strict=False))
+        for entry in entries
+        for index in indices
+    )
 
 
 _FEED_FORWARD = {"gate_proj": 0, "up_proj": 0, "down_proj": 1}

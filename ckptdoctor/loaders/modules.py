@@ -69,16 +69,36 @@ def family(scheme: str) -> str:
     return {"bnb-nf4": "bnb-4bit", "bnb-fp4": "bnb-4bit", "bnb-int8": "bnb-8bit"}.get(scheme, scheme)
 
 
-def architecture(ckpt: Checkpoint, view: View) -> Architecture:
-    """Return what the architecture of ``ckpt`` expects and how ``view`` relates to it (computed once per view)."""
-    found = view.memo.get("architecture")
+def architecture(ckpt: Checkpoint, view: View, decides: str = "") -> Architecture:
+    """Return what the architecture of ``ckpt`` expects and how ``view`` relates to it (computed once per view).
+
+    Where ``architectures`` and ``model_type`` contradict each other, ``decides`` says which a loader goes by ("class"
+    or "type"); without it nothing is known.
+    """
+    key = f"architecture {decides}"
+    found = view.memo.get(key)
     if not isinstance(found, Architecture):
-        found = view.memo["architecture"] = _architecture(ckpt, view)
+        config = _agreeing(ckpt.config, decides)
+        shared = decides and config is ckpt.config
+        found = view.memo[key] = architecture(ckpt, view) if shared else _architecture(config, view)
     return found
 
 
-def _architecture(ckpt: Checkpoint, view: View) -> Architecture:
-    config = ckpt.config
+def _agreeing(config: Mapping[str, object], decides: str) -> Mapping[str, object]:
+    """Return ``config`` with the architecture of its model_type or the other way round, as it is where they agree."""
+    names, stated = config.get("architectures"), config.get("model_type")
+    if not decides or not isinstance(names, list) or len(names) != 1 or not isinstance(names[0], str):
+        return config
+    blueprint = ruledata.architecture(names[0])
+    if blueprint is None or not isinstance(stated, str) or stated in blueprint["model_types"]:
+        return config
+    if decides == "class":
+        return {**config, "model_type": blueprint["model_types"][0]}
+    name = ruledata.class_of(stated)
+    return {**config, "architectures": [name]} if name else config
+
+
+def _architecture(config: Mapping[str, object], view: View) -> Architecture:
     names = config.get("architectures")
     name = names[0] if isinstance(names, list) and names and isinstance(names[0], str) else ""
     blueprint = ruledata.architecture(name) if name else None

@@ -48,6 +48,8 @@ def disagreements(
             read, stored = family(scheme), family(signature.stored.scheme)
             if not stored or not read or stored == read or read == asked:
                 continue
+            if stored == "bnb-4bit" and signature.leaf("weight") is None:
+                continue  # companions alone: nothing to be held
             codes = ""
             if read == UNDECLARED and stored not in _MODELLED:
                 stored, codes = "quantized", _codes(signature)

@@ -9,20 +9,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from .. import ruledata
-from ..checkpoint.comparison import Missing
+from ..checkpoint.comparison import Mismatch, Missing
 from ..checkpoint.nouns import Checkpoint, Index, Signature, View
 from ..model import Location, Outcome, Target
 from . import adapter, facts, skips
-from .adapter_tensors import CONFIG
 from .base import Event, Plan, Reading
 from .completeness import tensor_events
-from .configs import known_model_types, model_type_events, unread_keys
+from .configs import dtype_events, known_model_types, model_type_events, unread_keys, value_events
 from .flow import mixed_dtypes
+from .folders import CONFIG_FILES, beside_an_adapter, without_config
 from .modules import Architecture, all_readable, architecture, family, is_convertible, is_mlx, is_plain_weight
 from .precision import SKIPPED, UNDECLARED, Held, disagreements, hold
 from .quantised import in_transformers
 
-_CONFIG_FILES = frozenset({"config.json", "generation_config.json"})
 _NO_METHOD = "ValueError: The model's quantization config from the arguments has no `quant_method` attribute"
 _META = "NotImplementedError: Cannot copy out of meta tensor; no data!"
 _NULL = "AttributeError: 'NoneType' object has no attribute 'to_dict'"
@@ -38,11 +37,11 @@ class Transformers:
         """Pick files and quantiser."""
         here = ckpt.entries
         if "config.json" not in here:
-            return _without_config(ckpt)
+            return without_config(ckpt)
         if "adapter_config.json" in here:
-            return _beside_an_adapter(ckpt)
+            return beside_an_adapter(ckpt)
         files, _, events = weight_files(ckpt)
-        opened = _CONFIG_FILES | set(files)
+        opened = CONFIG_FILES | set(files)
         if "model.safetensors" not in here:  # opened even when it turns out to be unreadable
             opened |= {"model.safetensors.index.json"} & here.keys()
         if not files and not events and any(name in here for name in _PICKLES):
@@ -55,6 +54,8 @@ class Transformers:
             )
         method, refusals = quantizer(ckpt, target.version, data)
         events += unread_keys(ckpt, target.version, data)
+        validated = facts.does(data, "config-is-validated", target.version)
+        events += [*value_events(ckpt, validated=validated), *dtype_events(ckpt)]
         events += model_type_events(ckpt, known_model_types(data, target.version))
         return Plan(
             files,
@@ -69,7 +70,7 @@ class Transformers:
         self, ckpt: Checkpoint, view: View, plan: Plan, target: Target, data: Mapping[str, object]
     ) -> Reading:
         """Say how every weight is held, and what is missing, mismatched or read as what it is not."""
-        known = architecture(ckpt, view)
+        known = architecture(ckpt, view, "type")
         if plan.method == "lora":
             told, unknown = adapter.judge(ckpt)
             alone = "" if unknown == adapter.NO_BASE else unknown  # it may be merged into any base later
@@ -97,15 +98,16 @@ class Transformers:
                         view, known, lambda s, m: is_convertible(s, known) and not skipped(m)
                     )
                 events += _declared_otherwise(ckpt, view, method, target, data)
-            bare: Outcome = "ok" if facts.does(data, "adds-base-prefix", target.version) else "fails"
+            adds = facts.does(data, "adds-base-prefix", target.version)
+            misnamed: Outcome = "ok" if adds else "fails" if bnb else "corrupt"
             events += tensor_events(
                 view,
                 known,
                 lambda row: _outcome_of_missing(ckpt, row, known, plan, skipped, target, data),
-                unexpected=lambda template: "ok",
-                of_mismatch=lambda row: "fails",
-                bare=bare,
-                doubled=bare,
+                unexpected=lambda template: "fails" if bnb and not adds and ".weight." in template else "ok",
+                of_mismatch=lambda row: "fails-late" if bnb and _is_matrix(row, skipped) else "fails",
+                bare=misnamed if adds or _partly_bare(view, known) else "fails",
+                doubled=misnamed,
                 readable=all_readable(ckpt, view) and not plan.unknown,
             )
         return Reading(target, plan, held, tuple(events), facts.evidence(data, target))
@@ -240,6 +242,18 @@ def _outcome_of_missing(
     return "corrupt"
 
 
+def _is_matrix(row: Mismatch, skipped: Callable[[str], bool]) -> bool:
+    """Whether a misshapen weight is quantised on load, where nobody looks at its shape."""
+    module = row.name.removesuffix(".weight")
+    return module.endswith("_proj") and not skipped(module)
+
+
+def _partly_bare(view: View, known: Architecture) -> bool:
+    """Whether some names have the base model's prefix and others lack it: then 4.x misses the latter."""
+    prefix = known.expected.prefix if known.expected else ""
+    return any(signature.template.startswith(f"{prefix}.") for signature in view.signatures)
+
+
 def _declared_otherwise(
     ckpt: Checkpoint, view: View, method: str, target: Target, data: Mapping[str, object]
 ) -> Iterator[Event]:
@@ -295,27 +309,3 @@ def _needs(method: str, target: Target, data: Mapping[str, object]) -> tuple[str
 def _unmodelled(method: str) -> str:
     known = method in ("", "bnb-4bit", "bnb-8bit") or method in in_transformers.METHODS
     return "" if known else f"{method} in transformers is not modelled yet"
-
-
-def _beside_an_adapter(ckpt: Checkpoint) -> Plan:
-    """With PEFT installed an adapter_config.json beside config.json makes the folder an adapter."""
-    opened = _CONFIG_FILES | {"adapter_config.json"}
-    if (
-        any(name in ckpt.entries for name in ("adapter_model.safetensors", "adapter_model.bin"))
-        or ckpt.metadata_only
-    ):
-        return Plan((), opened, unknown="adapter_config.json sends it to the adapter's base")
-    error = "FileNotFoundError: No such file or directory: adapter_model.safetensors"
-    at = (Location("adapter_config.json"),)
-    return Plan((), opened, (Event("adapter-config-alone", "fails", {}, at, error=error),))
-
-
-def _without_config(ckpt: Checkpoint) -> Plan:
-    if CONFIG in ckpt.entries:
-        return adapter.plan(ckpt)
-    if ckpt.label.endswith(".safetensors"):
-        return Plan((), frozenset(ckpt.entries), unknown="a single file: no config.json was looked at")
-    if ckpt.metadata_only:
-        return Plan((), frozenset(ckpt.entries), unknown="no config.json here")
-    error = "OSError: … does not appear to have a file named config.json"
-    return Plan((), frozenset(ckpt.entries), (Event("no-config", "fails", error=error),))

@@ -15,7 +15,7 @@ from . import facts, parallel, skips, vllm_adapter
 from .adapter_tensors import CONFIG
 from .base import Event, Plan, Reading
 from .completeness import tensor_events
-from .configs import known_model_types, model_type_events
+from .configs import differing_class, known_model_types, model_type_events, value_events
 from .modules import (
     ROUTERS,
     Architecture,
@@ -52,7 +52,13 @@ class Vllm:
         return Plan(
             files,
             frozenset(_CONFIGS | opened | sidecars | set(files)),
-            (*model_type_events(ckpt, _model_types(data, target.version)), *events, *refusals),
+            (
+                *model_type_events(ckpt, _model_types(data, target.version)),
+                *value_events(ckpt, validated=True),
+                *differing_class(ckpt),
+                *events,
+                *refusals,
+            ),
             method,
             unknown=_unmodelled(method, files, ckpt, events + refusals)
             or in_vllm.unread(method, target, data)
@@ -67,7 +73,7 @@ class Vllm:
             return Reading(
                 target, plan._replace(unknown=unknown), {}, tuple(told), facts.evidence(data, target)
             )
-        known = architecture(ckpt, view)
+        known = architecture(ckpt, view, "class")
         events = list(plan.events)
         held: Held = {}
         if plan.files and not plan.unknown and not is_mlx(ckpt):
@@ -75,6 +81,7 @@ class Vllm:
             experts = facts.does(data, "bnb-experts-load", target.version)
             read_as = self._reader(ckpt, plan.method, known, data, in_flight, experts)
             skipped = _skipper(ckpt, data)
+            eight = declared_block(ckpt).get("load_in_8bit") is True
             if plan.method in in_vllm.FAMILIES:
                 found = in_vllm.read(ckpt, view, known, plan.method, target, data)
                 held, plan = found.held, plan._replace(unknown=found.doubt)
@@ -82,14 +89,14 @@ class Vllm:
             else:
                 held = hold(view, read_as, lambda s: plan.method == BNB)
                 events += disagreements(view, held, data, target, asked="bnb-4bit" if in_flight else "")
-            if plan.method == BNB and not in_flight:
-                events += stray_companions(view, eight=declared_block(ckpt).get("load_in_8bit") is True)
+                events += stray_companions(view, plan.method, eight=eight)
+            drops = in_vllm.drops_name(ckpt, target, data)
             events += tensor_events(
                 view,
                 known,
                 lambda row: outcome_of_missing(row, known, plan.method, skipped, target, data),
-                unexpected=outcome_of_unexpected(in_vllm.drops_name(ckpt, target, data)),
-                of_mismatch=outcome_of_mismatch,
+                unexpected=lambda template: outcome_of_unexpected(template, plan.method, drops, eight=eight),
+                of_mismatch=lambda row: outcome_of_mismatch(row, known, plan.method, skipped),
                 bare="fails",
                 doubled="fails",
                 readable=all_readable(ckpt, view) and not plan.unknown,

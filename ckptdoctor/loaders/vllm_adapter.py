@@ -91,9 +91,12 @@ def _limit(target: Target) -> int:
 
 
 def _tensors(found: Parts) -> Iterator[Event]:
-    """Names that are no half of a pair, and pairs without their B: each stops the load."""
+    """Names that are no half of a pair, and pairs without their B: each stops the load.
+
+    Heads of classifiers are passed over: newer releases load them, and which is not recorded.
+    """
     odd = [
-        *found.whole,
+        *(name for name in found.whole if not _HEADS & set(name.split("."))),
         *(f"{name}.lora_magnitude_vector" for name, pair in found.pairs.items() if pair.magnitude),
     ]
     odd += [tensor_name(name, pair, "A") for name, pair in found.pairs.items() if found.labelled]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 
+from ..checkpoint.companions import DENSE as DTYPES
+from ..checkpoint.companions import wholes
 from ..checkpoint.comparison import Mismatch, Missing
 from ..checkpoint.nouns import View
 from ..model import Outcome, Target
@@ -58,45 +60,90 @@ _SHARDED = {"o_proj": 1, "down_proj": 1} | dict.fromkeys(
 """The dimension along which a linear layer is split over devices (parameter.py: load_…_parallel_weight)."""
 
 
-def outcome_of_mismatch(row: Mismatch) -> Outcome:
-    """A rank takes its share by ``narrow``: what is beyond the expected size is cut off, everything else raises."""
+_PARTNERS = (
+    {"q_proj", "qkv_proj", "o_proj"},
+    {"k_proj", "v_proj", "qkv_proj"},
+    {"gate_proj", "up_proj", "gate_up_proj", "down_proj"},
+)
+"""Layers whose sizes come from the same key of config.json."""
+
+
+def outcome_of_mismatch(
+    row: Mismatch, known: Architecture, method: str, skipped: Callable[[str], bool]
+) -> Outcome:
+    """A rank takes its share by ``narrow``: what is beyond the expected size is cut off, everything else raises.
+
+    Where every layer of that size is cut, config.json is at fault and values are lost. A single larger tensor may as
+    well be padded, which cannot be told from its shape. What bitsandbytes quantises on load keeps its own shape.
+    """
+    if ".experts." in row.template:
+        return "fails"
     module, _, leaf = row.template.rpartition(".")
+    if method == BNB and module.endswith("_proj") and leaf == "weight" and not skipped(row.name):
+        return "fails-late"
     dim = _SHARDED.get(module.rpartition(".")[2])
     if dim is None or (leaf != "weight" and dim) or len(row.got) != len(row.expected):
         return "fails"
     others = [i for i in range(len(row.got)) if i != dim]
     cut = row.got[dim] > row.expected[dim] and all(row.got[i] == row.expected[i] for i in others)
-    return "corrupt" if cut else "fails"
+    if not cut:
+        return "fails"
+    last = module.rpartition(".")[2]
+    others_cut = (
+        {r.template.split(".")[-2] for r in known.comparison.mismatched} if known.comparison else set()
+    )
+    return (
+        "corrupt" if any(last in group and len(others_cut & group) > 1 for group in _PARTNERS) else "unknown"
+    )
 
 
-def outcome_of_unexpected(dropped: Callable[[str], bool]) -> Callable[[str], Outcome]:
-    """A tensor without a place raises, unless it is a bias or a rotary table, or its model passes over it."""
-    harmless = (".bias", "rotary_emb.inv_freq")
-    return lambda tensor: "ok" if tensor.endswith(harmless) or dropped(tensor) else "fails"
+def outcome_of_unexpected(
+    template: str, method: str, dropped: Callable[[str], bool], *, eight: bool
+) -> Outcome:
+    """A tensor without a place raises, unless it is a bias, a rotary table, taken for part of a packed weight, or its
+    model passes over it.
+    """
+    if template.endswith((".bias", "rotary_emb.inv_freq")) or dropped(template):
+        return "ok"
+    return "ok" if method == BNB and _taken(template, eight=eight) else "fails"
 
 
 _COMPANIONS_4BIT = ("absmax", "quant_map", "bitsandbytes")
 _COMPANIONS_8BIT = (".scb", ".weight_format")
 
 
-def stray_companions(view: View, *, eight: bool) -> Iterator[Event]:
-    """Yield parts of packed weights that the bitsandbytes loader does not take for such, and so wants to load.
+_KV_SCALES = ("k_scale", "v_scale", "q_scale", "kv_scale")
+"""Scales of the cache: their names are mapped, and dropped where nothing asks for them."""
 
-    4-bit companions are known by a word in the last part of their name, those of 8-bit weights by their ending
-    (``_is_4bit_weight_name``, ``_is_8bit_weight_name``).
+
+def _taken(name: str, *, eight: bool) -> bool:
+    """Whether the bitsandbytes loader takes a tensor for part of a packed weight, by its name alone."""
+    if eight:
+        return name.lower().endswith(_COMPANIONS_8BIT)
+    return any(word in name.rpartition(".")[2] for word in _COMPANIONS_4BIT)
+
+
+def stray_companions(view: View, method: str, *, eight: bool) -> Iterator[Event]:
+    """Yield parts of packed weights that have no place: the model is asked to load them as parameters, and refuses.
+
+    The bitsandbytes loader takes companions of 4-bit weights by a word in the last part of their name, those of 8-bit
+    weights by their ending (``_is_4bit_weight_name``, ``_is_8bit_weight_name``).
     """
     for signature in view.signatures:
+        weight = signature.leaf("weight")
+        dense = weight is not None and weight.dtype in DTYPES
         for leaf in signature.leaves:
-            if not leaf.name.startswith("weight."):
-                continue
-            last = leaf.name.rpartition(".")[2]
-            taken = (
-                f".{last.lower()}".endswith(_COMPANIONS_8BIT)
-                if eight
-                else any(word in last for word in _COMPANIONS_4BIT)
+            name = f"{signature.template}.{leaf.name}"
+            if dense and method == BNB and eight and leaf.name == "SCB":
+                at = view.locate(signature, "weight")
+                yield Event("dense-with-scales", "corrupt", {}, at, signature.template, signature.count)
+            part = leaf.name.startswith("weight.") and method == BNB
+            stray = (
+                (dense or method == BNB)
+                and leaf.name not in _KV_SCALES
+                and "_.weight" in wholes(f"_.{leaf.name}")
             )
-            if not taken:
+            if (part or stray) and not (method == BNB and _taken(name, eight=eight)):
+                error = "AttributeError: `weight` is not an nn.Module" if part else None
                 at = view.locate(signature, leaf.name)
-                name = f"{signature.template}.{leaf.name}"
-                error = "AttributeError: `weight` is not an nn.Module"
                 yield Event("unexpected-tensor", "fails", {}, at, name, signature.count, error=error)

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 
 from ..checkpoint.companions import wholes
+from ..checkpoint.comparison import Comparison
 from ..checkpoint.nouns import Checkpoint, View
 from ..loaders.modules import architecture
 from ..model import Edit, FileMove, FileWrite, Hit, JsonSet
@@ -20,8 +21,8 @@ SINGLE = "model.safetensors"
 _PART = re.compile(r"(?P<stem>.+?)[-_](?P<number>\d{1,9})-of-(?P<total>\d{1,9})\.safetensors\Z")
 _DOUBLED = re.compile(r"(?P<stem>.+)\.safetensors(?P<part>-\d+-of-\d+\.safetensors)\Z")
 _OTHERS = ("adapter_model*", "consolidated*")
-_FOREIGN = 0.1
-"""Below this share of the expected tensors the architecture in config.json says nothing about these files."""
+_ALIKE = 0.5
+"""Share of the expected tensors from which on the architecture is taken to be that of the files."""
 _FEW = 100
 """Entries changed one by one; more, and the index is written whole."""
 
@@ -53,10 +54,14 @@ def model_files(ckpt: Checkpoint) -> list[str]:
 
 
 def _is_complete(ckpt: Checkpoint, files: Sequence[str], names: set[str], listed: Iterable[str]) -> bool:
+    found = _against_architecture(ckpt, files)
+    return not found.missing if found is not None else names.issuperset(listed)
+
+
+def _against_architecture(ckpt: Checkpoint, files: Sequence[str]) -> Comparison | None:
+    """Return how ``files`` relate to what the architecture asks for, None where they go by other names altogether."""
     found = architecture(ckpt, ckpt.view(tuple(files))).comparison
-    if found is None or found.matched < _FOREIGN:
-        return names.issuperset(listed)
-    return not found.missing
+    return found if found is not None and found.matched >= _ALIKE else None
 
 
 def _is_other(file: str) -> bool:
@@ -136,12 +141,11 @@ def total_size(ckpt: Checkpoint, view: View, hit: Hit) -> Iterator[Edit]:
     """Write the bytes that the headers add up to, where it is known that nothing else explains the difference."""
     index = ckpt.index
     files = model_files(ckpt) if index else []
-    found = architecture(ckpt, ckpt.view(tuple(files))).comparison if files else None
+    found = _against_architecture(ckpt, files) if files else None
     if (
         index is None
         or found is None
         or found.mismatched
-        or found.missing
         or any(
             name not in ckpt.shards[file].tensors
             for name, file in index.weight_map.items()
@@ -200,8 +204,8 @@ def hide_single(ckpt: Checkpoint, view: View, hit: Hit) -> Iterator[Edit]:
     """Set ``model.safetensors`` aside where the files of the index are a whole model without it."""
     named = ckpt.index.files if ckpt.index else ()
     if named and all(file in ckpt.shards and ckpt.shards[file].readable for file in named):
-        names = {name for file in named for name in ckpt.shards[file].tensors}
-        if _is_complete(ckpt, named, names, tuple(ckpt.index.weight_map) if ckpt.index else ()):
+        found = _against_architecture(ckpt, named)
+        if found is None or not found.missing:
             yield from set_aside(ckpt, SINGLE)
 
 

@@ -36,6 +36,12 @@ def render(book: Rules) -> dict[str, str]:
     files |= {
         f"architectures/{name}.json": specs(document.value) for name, document in book.architectures.items()
     }
+    files["types.json"] = {
+        model_type: name
+        for name, document in book.architectures.items()
+        if name.endswith("ForCausalLM")
+        for model_type in document.value["model_types"]
+    }
     return {name: json.dumps(data, separators=(",", ":"), ensure_ascii=True) for name, data in files.items()}
 
 
