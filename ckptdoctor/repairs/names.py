@@ -36,6 +36,16 @@ def add_prefix(ckpt: Checkpoint, view: View, hit: Hit) -> Iterator[Edit]:
     yield from _renames(ckpt, view, lambda name: name if name.partition(".")[0] in own else prefix + name)
 
 
+def undouble(ckpt: Checkpoint, view: View, hit: Hit) -> Iterator[Edit]:
+    """Take the second of two equal prefixes off every name."""
+    prefix = str(hit.facts["prefix"])
+    twice = f"{prefix}.{prefix}."
+    if prefix:
+        yield from _renames(
+            ckpt, view, lambda name: name[len(prefix) + 1 :] if name.startswith(twice) else name
+        )
+
+
 def add_peft_prefix(ckpt: Checkpoint, view: View, hit: Hit) -> Iterator[Edit]:
     """Put PEFT's prefix before every name of an adapter."""
     prefix = str(hit.facts["expected"])
