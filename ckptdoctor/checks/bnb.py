@@ -10,7 +10,7 @@ from ..checkpoint.names import join
 from ..checkpoint.nouns import Declared, Leaf, QuantState, Signature, View
 from ..model import Fact, Hit, Location, Skip
 from .base import Context, Params
-from .shapes import differs_in_width_only, expected_shape, is_asked_for
+from .shapes import differs_in_width_only, expected_shape, is_asked_for, is_spelled_otherwise
 
 _ROLES = ("weight", "absmax", "quant_map", "quant_state")
 _NESTED = ("nested_absmax", "nested_quant_map")
@@ -71,7 +71,8 @@ def companions(context: Context, params: Params) -> Iterator[Hit | Skip]:
             if roles[0] not in wanted:
                 continue
             leaf = leaf_name(roles[0], module.blob)
-            if not _elsewhere(context, module.signature, leaf):
+            spelled = is_spelled_otherwise(context, module.signature, leaf)
+            if not spelled and not _elsewhere(context, module.signature, leaf):
                 scheme = f"bnb-{module.blob}" if module.blob else "bnb-4bit"
                 yield hit_of(context, module, {"scheme": scheme, "role": ", ".join(roles)}, leaf)
 
@@ -116,6 +117,8 @@ def lone(context: Context, params: Params) -> Iterator[Hit | Skip]:
         if weight is None or not names <= {"weight", "bias"} or weight.dtype not in ("U8", "I8"):
             continue
         if len(weight.shape) == 2 and weight.shape[1] == 1 and weight.shape[0] > 1:
+            if is_spelled_otherwise(context, signature, "weight.absmax"):
+                continue
             facts: dict[str, Fact] = {"dtype": weight.dtype, "shape": weight.shape}
             yield Hit(facts, context.view.locate(signature, "weight"), signature.template, signature.count)
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from ..checkpoint.nouns import Leaf, Signature
 from ..model import Fact, Hit, Skip
 from .base import Context, Params
-from .shapes import differs_in_width_only, expected_shape, is_asked_for
+from .shapes import differs_in_width_only, expected_shape, is_asked_for, is_spelled_otherwise
 
 _OWN = frozenset({"weight", "bias", "SCB", "weight_format", "weight.SCB"})
 
@@ -34,7 +34,7 @@ def companions(context: Context, params: Params) -> Iterator[Hit | Skip]:
         if not is_asked_for(context, signature):
             continue
         for role, leaf in (("weight", weight), ("SCB", scb)):
-            if leaf is None:
+            if leaf is None and not is_spelled_otherwise(context, signature, role):
                 yield _hit(context, signature, {"role": role}, role)
 
 

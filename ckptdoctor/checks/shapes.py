@@ -41,6 +41,16 @@ def is_asked_for(context: Context, signature: Signature) -> bool:
     )
 
 
+def is_spelled_otherwise(context: Context, signature: Signature, leaf: str) -> bool:
+    """Whether ``leaf`` lies beside a module of the same name with the base model's prefix less, or once more."""
+    known = architecture(context.ckpt, context.view).expected
+    if known is None or not known.prefix or not signature.modules:
+        return False
+    module, prefix = signature.modules[0], f"{known.prefix}."
+    spellings = {f"{prefix}{module}", module.removeprefix(prefix)} - {module}
+    return any(f"{name}.{leaf}" in context.view.owner for name in spellings)
+
+
 _FEED_FORWARD = {"gate_proj": 0, "up_proj": 0, "down_proj": 1}
 """The layers of a feed-forward block, with the dimension of their weights that is its inner width."""
 

@@ -57,6 +57,8 @@ def tensor_events(
             row.template,
             len(row.indices),
         )
+    for row in found.unclear:
+        yield Event("missing-tensor", "unknown", {"kind": row.kind}, (), row.template, len(row.indices))
     foreign = _component(known)
     for extra in found.unexpected:
         if known.expected is not None and extra.template in known.expected.entries:

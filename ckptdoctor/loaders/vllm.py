@@ -91,6 +91,9 @@ class Vllm:
                 events += disagreements(view, held, data, target, asked="bnb-4bit" if in_flight else "")
                 events += stray_companions(view, plan.method, eight=eight)
             drops = in_vllm.drops_name(ckpt, target, data)
+            if plan.method == BNB and not in_flight and known.expected and _all_skipped(view, known, skipped):
+                at = (Location("config.json", "/quantization_config/llm_int8_skip_modules"),)
+                events.append(Event("nothing-quantized", "fails", {}, at, error=_NOTHING))
             events += tensor_events(
                 view,
                 known,
@@ -172,6 +175,15 @@ def _skipper(ckpt: Checkpoint, data: Data) -> Callable[[str], bool]:
     listed = declared_block(ckpt).get("llm_int8_skip_modules")
     patterns = [item for item in listed if isinstance(item, str)] if isinstance(listed, list) else []
     return lambda name: skips.vllm_bnb(fused_name(name.removesuffix(".weight"), data), patterns)
+
+
+_NOTHING = "AssertionError: vLLM currently does not support BNB quantization for"
+
+
+def _all_skipped(view: View, known: Architecture, skipped: Callable[[str], bool]) -> bool:
+    """Whether the skip list names every linear layer, so that the loader finds nothing to quantise."""
+    linear = [s for s in view.signatures if kind(s, known) in ("linear", "expert")]
+    return bool(linear) and all(skipped(module) for s in linear for module in s.modules)
 
 
 def declares_bnb(ckpt: Checkpoint) -> bool:
