@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from ..checkpoint.declared import skip_list
 from ..checkpoint.declared_scheme import Said, said
 from ..checkpoint.names import join
 from ..checkpoint.nouns import Declared, Signature
@@ -85,3 +86,18 @@ def zeros_label(context: Context, params: Params) -> Iterator[Hit | Skip]:
         if stored is not None and label in ("gptq", "gptq_v2") and label != stored:
             at = (Location(declared.file, declared.pointer), Location("", tensor=tensor))
             yield Hit({"declared": label, "stored": stored}, at, signature.template, signature.count)
+
+
+def listed(context: Context, params: Params) -> Iterator[Hit | Skip]:
+    """Yield modules that the skip list names in full and that are stored quantised; patterns are left to loaders."""
+    for declared, _ in _told(context):
+        if declared.method == "bitsandbytes":
+            return  # told by the models of its loaders
+        names = frozenset(skip_list(declared))
+        for signature in context.view.signatures if names else ():
+            if signature.stored.quantized and (named := names.intersection(signature.modules)):
+                leaf = signature.leaves[0].name
+                places = [join(module, leaf) for module in sorted(named)[:100]]
+                at = tuple(Location(context.view.owner.get(name, ""), tensor=name) for name in places)
+                facts: dict[str, Fact] = {"method": declared.method, "scheme": signature.stored.scheme}
+                yield Hit(facts, at, signature.template, len(named))
