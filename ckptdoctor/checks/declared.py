@@ -1,0 +1,103 @@
+"""What quantization_config says about the weights against what their tensors say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from ..checkpoint.declared import skip_list
+from ..checkpoint.declared_scheme import Said, said
+from ..checkpoint.names import join
+from ..checkpoint.nouns import Declared, Signature
+from ..model import Fact, Hit, Location, Skip
+from .base import Context, Need, Params, needs
+
+_SCHEMES = {
+    "gptq": ("gptq",),
+    "awq": ("awq", "awq-gemv", "awq-gemv-fast"),
+    "compressed-tensors": ("ct-packed",),
+    "fp8": ("fp8-block",),
+}
+"""Method → schemes whose numbers its block states."""
+
+
+def _told(context: Context) -> Iterator[tuple[Declared, Said]]:
+    """Yield the declaration that loaders go by, with what it says."""
+    for declared in context.ckpt.declared():
+        yield declared, said(declared)
+        return
+
+
+def _stored(context: Context, declared: Declared) -> Iterator[Signature]:
+    wanted: Sequence[str] = _SCHEMES.get(declared.method, ())
+    for signature in context.view.signatures:
+        if signature.stored.scheme in wanted and all(leaf.dtype for leaf in signature.leaves):
+            yield signature
+
+
+def numbers(context: Context, params: Params) -> Iterator[Hit | Skip]:
+    """Yield modules whose ``key`` (bits or group) settles to another number than is declared for all modules."""
+    key = str(params["key"])
+    for declared, told in _told(context):
+        expected = told.bits if key == "bits" else told.group
+        if expected is None or told.varies or told.block is not None:
+            continue
+        for signature in _stored(context, declared):
+            got = signature.stored.bits if key == "bits" else signature.stored.group
+            whole = signature.stored.in_features
+            if got is None or got == expected or (key == "group" and expected == -1 and got == whole):
+                continue
+            if key == "group" and whole is not None and -(-whole // got) == -(-whole // max(1, expected)):
+                continue  # as many groups either way
+            place = declared.pointer + told.pointer
+            facts: dict[str, Fact] = {"declared": expected, "stored": got, "scheme": signature.stored.scheme}
+            at = (*context.view.locate(signature, limit=99), Location(declared.file, place))
+            yield Hit(facts, at, signature.template, signature.count)
+
+
+def _zeros(context: Context) -> Iterator[tuple[Declared, Said, Signature, str]]:
+    """Yield the first 4-bit symmetric GPTQ module, whose packed zero points are all the same."""
+    for declared, told in _told(context):
+        if declared.method != "gptq" or told.symmetric is not True:
+            continue
+        for signature in _stored(context, declared):
+            if signature.stored.bits == 4 and signature.leaf("qzeros") and signature.modules:
+                yield declared, told, signature, join(signature.modules[0], "qzeros")
+                return
+
+
+def _zero_words(context: Context, params: Params) -> Iterator[Need]:
+    for *_, tensor in _zeros(context):
+        yield Need(tensor, 64)
+
+
+@needs(_zero_words)
+def zeros_label(context: Context, params: Params) -> Iterator[Hit | Skip]:
+    """Yield once if symmetric zero points are those of the other GPTQ format than the one declared.
+
+    A symmetric 4-bit quantiser has zero point 8; the first format stores it less one (0x77777777), the second as is.
+    """
+    for declared, told, signature, tensor in _zeros(context):
+        data = context.micro.get(tensor)
+        if not data:
+            yield Skip("", "abstained", "the zero points could not be read")
+            continue
+        stored = {b"\x77": "gptq", b"\x88": "gptq_v2"}.get(data[:1]) if len(set(data)) == 1 else None
+        label = told.format or "gptq"
+        if stored is not None and label in ("gptq", "gptq_v2") and label != stored:
+            at = (Location(declared.file, declared.pointer), Location("", tensor=tensor))
+            yield Hit({"declared": label, "stored": stored}, at, signature.template, signature.count)
+
+
+def listed(context: Context, params: Params) -> Iterator[Hit | Skip]:
+    """Yield modules that the skip list names in full and that are stored quantised; patterns are left to loaders."""
+    for declared, _ in _told(context):
+        if declared.method == "bitsandbytes":
+            return  # told by the models of its loaders
+        names = frozenset(skip_list(declared))
+        for signature in context.view.signatures if names else ():
+            if signature.stored.quantized and (named := names.intersection(signature.modules)):
+                leaf = signature.leaves[0].name
+                places = [join(module, leaf) for module in sorted(named)[:100]]
+                at = tuple(Location(context.view.owner.get(name, ""), tensor=name) for name in places)
+                facts: dict[str, Fact] = {"method": declared.method, "scheme": signature.stored.scheme}
+                yield Hit(facts, at, signature.template, len(named))
