@@ -26,6 +26,7 @@ def locked(root: str, disk: Disk) -> Iterator[None]:
     try:
         if not os.path.isdir(home):
             disk.mkdir(home)
+            disk.sync_dir(root)
         descriptor = os.open(os.path.join(home, "lock"), os.O_RDWR | os.O_CREAT, 0o644)
     except OSError as error:
         raise FixError(f"{root}: {error.strerror or error}; nothing was changed.") from error

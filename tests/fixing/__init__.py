@@ -1,0 +1,1 @@
+"""A file system that crashes: what tests of commit and undo share."""
