@@ -11,7 +11,7 @@ from ..checkpoint.nouns import View
 from ..model import Outcome, Target
 from . import facts
 from .base import Event
-from .modules import ROUTERS, Architecture
+from .modules import ROUTERS, Architecture, family
 from .vllm_files import BNB
 
 Data = Mapping[str, object]
@@ -133,6 +133,8 @@ def stray_companions(view: View, method: str, *, eight: bool) -> Iterator[Event]
     """
     for signature in view.signatures:
         weight = signature.leaf("weight")
+        if family(signature.stored.scheme) == ("bnb-4bit" if eight else "bnb-8bit"):
+            continue  # read as what it is not: told as a disagreement
         dense = weight is not None and weight.dtype in DTYPES
         for leaf in signature.leaves:
             name = f"{signature.template}.{leaf.name}"
