@@ -13,7 +13,6 @@ from ..checkpoint.comparison import Missing
 from ..checkpoint.nouns import Checkpoint, Index, Signature, View
 from ..model import Location, Outcome, Target
 from . import adapter, facts, skips
-from .adapter_tensors import CONFIG
 from .base import Event, Plan, Reading
 from .completeness import tensor_events
 from .configs import known_model_types, model_type_events, unread_keys
@@ -21,8 +20,8 @@ from .flow import mixed_dtypes
 from .modules import Architecture, all_readable, architecture, family, is_convertible, is_mlx, is_plain_weight
 from .precision import SKIPPED, UNDECLARED, Held, disagreements, hold
 from .quantised import in_transformers
+from .transformers_folders import CONFIG_FILES, beside_an_adapter, without_config
 
-_CONFIG_FILES = frozenset({"config.json", "generation_config.json"})
 _NO_METHOD = "ValueError: The model's quantization config from the arguments has no `quant_method` attribute"
 _META = "NotImplementedError: Cannot copy out of meta tensor; no data!"
 _NULL = "AttributeError: 'NoneType' object has no attribute 'to_dict'"
@@ -38,11 +37,11 @@ class Transformers:
         """Pick files and quantiser."""
         here = ckpt.entries
         if "config.json" not in here:
-            return _without_config(ckpt)
+            return without_config(ckpt)
         if "adapter_config.json" in here:
-            return _beside_an_adapter(ckpt)
+            return beside_an_adapter(ckpt)
         files, _, events = weight_files(ckpt)
-        opened = _CONFIG_FILES | set(files)
+        opened = CONFIG_FILES | set(files)
         if "model.safetensors" not in here:  # opened even when it turns out to be unreadable
             opened |= {"model.safetensors.index.json"} & here.keys()
         if not files and not events and any(name in here for name in _PICKLES):
@@ -295,27 +294,3 @@ def _needs(method: str, target: Target, data: Mapping[str, object]) -> tuple[str
 def _unmodelled(method: str) -> str:
     known = method in ("", "bnb-4bit", "bnb-8bit") or method in in_transformers.METHODS
     return "" if known else f"{method} in transformers is not modelled yet"
-
-
-def _beside_an_adapter(ckpt: Checkpoint) -> Plan:
-    """With PEFT installed an adapter_config.json beside config.json makes the folder an adapter."""
-    opened = _CONFIG_FILES | {"adapter_config.json"}
-    if (
-        any(name in ckpt.entries for name in ("adapter_model.safetensors", "adapter_model.bin"))
-        or ckpt.metadata_only
-    ):
-        return Plan((), opened, unknown="adapter_config.json sends it to the adapter's base")
-    error = "FileNotFoundError: No such file or directory: adapter_model.safetensors"
-    at = (Location("adapter_config.json"),)
-    return Plan((), opened, (Event("adapter-config-alone", "fails", {}, at, error=error),))
-
-
-def _without_config(ckpt: Checkpoint) -> Plan:
-    if CONFIG in ckpt.entries:
-        return adapter.plan(ckpt)
-    if ckpt.label.endswith(".safetensors"):
-        return Plan((), frozenset(ckpt.entries), unknown="a single file: no config.json was looked at")
-    if ckpt.metadata_only:
-        return Plan((), frozenset(ckpt.entries), unknown="no config.json here")
-    error = "OSError: … does not appear to have a file named config.json"
-    return Plan((), frozenset(ckpt.entries), (Event("no-config", "fails", error=error),))
