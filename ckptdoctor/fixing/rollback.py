@@ -26,7 +26,7 @@ def _undo(disk: Disk, root: str, entry: Entry, number: int) -> str:
     path = os.path.join(root, record.file)
     back = os.path.join(journal.folder(root, entry.id), f"{number}.back")
     if record.kind == "create":
-        if os.path.exists(path):
+        if os.path.exists(path) and _is_ours(root, entry, record):
             disk.unlink(path)
             disk.sync_dir(os.path.dirname(path))
     elif record.kind == "replace":
@@ -46,6 +46,13 @@ def _undo(disk: Disk, root: str, entry: Entry, number: int) -> str:
     elif record.kind == "move":
         _move(disk, os.path.join(root, record.to), path)
     return root
+
+
+def _is_ours(root: str, entry: Entry, record: Record) -> bool:
+    """Whether a file is the one that was created, not the older one that a move was to take out of its way."""
+    aside = [other.to for other in entry.records if other.kind == "move" and other.file == record.file]
+    moved = all(os.path.exists(os.path.join(root, to)) for to in aside)
+    return moved and _head(os.path.join(root, record.file), record.now_size) == record.now
 
 
 def _move(disk: Disk, there: str, back: str) -> None:
