@@ -56,13 +56,13 @@ def undo(path: str, entry_id: str | None = None, disk: Disk | None = None) -> Un
     """
     disk = disk or Disk()
     root = find(path)
-    recover(root, disk)
+    root = recover(root, disk)
     with locked(root, disk):
         entry = _chosen(root, entry_id)
         for number, record in enumerate(entry.records):
             _unchanged(root, number, record, entry)
-        entry = journal.mark(disk, root, entry, "undoing")
         try:
+            entry = journal.mark(disk, root, entry, "undoing")
             root = roll_back(disk, root, entry)
             journal.mark(disk, root, entry, "undone")
         except OSError as error:
