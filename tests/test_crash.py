@@ -44,9 +44,7 @@ PARTS: dict[str, Change] = {
     "rename": Rename("model-bnb-4bit"),
 }
 RUNS: list[tuple[Change, ...]] = [
-    tuple(PARTS[name] for name in names)
-    for size in (1, 2, len(PARTS))
-    for names in combinations(PARTS, size)
+    tuple(PARTS[name] for name in names) for size in (1, 2, len(PARTS)) for names in combinations(PARTS, size)
 ]
 """29 repairs, and as many undoings."""
 
@@ -62,7 +60,7 @@ class Lazy(Disk):
         pass
 
 
-class Failing(Disk):
+class Failing(Lazy):
     """A disk whose n-th operation fails, and every later one too if ``lasting``."""
 
     def __init__(self, at: int, code: int, lasting: bool = False) -> None:
@@ -92,6 +90,10 @@ def record(top: Path, changes: Sequence[Change]) -> tuple[list[Op], Tree, list[O
     repaired = snapshot(top)
     undo(place(top), disk=undoing)
     return doing.ops, repaired, undoing.ops, snapshot(top)
+
+
+def told(error: FixError, code: int) -> None:
+    assert os.strerror(code) in str(error)
 
 
 def place(top: Path) -> str:
@@ -166,7 +168,7 @@ def test_an_operation_that_fails_loses_nothing(code: int, lasting: bool, tmp_pat
         try:
             commit(str(top / "model"), changes, "t", disk)
         except FixError as error:
-            assert os.strerror(code) in str(error)
+            told(error, code)
             if not lasting:
                 assert seen(snapshot(top)) == ends[0], f"operation {at}"
         assert recovered(top) in ends, f"operation {at}"
@@ -175,7 +177,7 @@ def test_an_operation_that_fails_loses_nothing(code: int, lasting: bool, tmp_pat
         try:
             undo(place(top), disk=Failing(at, code, lasting))
         except FixError as error:
-            assert os.strerror(code) in str(error)
+            told(error, code)
         assert recovered(top) in ends, f"undo, operation {at}"
 
 
@@ -183,7 +185,7 @@ def test_an_operation_that_fails_loses_nothing(code: int, lasting: bool, tmp_pat
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="kills children that it forks")
 def test_killed_at_any_moment(tmp_path: Path) -> None:
     top = tmp_path / "top"
-    doing, repaired, undoing, _ = record(top, RUNS[-1])
+    _, repaired, _, _ = record(top, RUNS[-1])
     ends = (seen(MODEL), seen(repaired))
     dice = random.Random(6)
     killed = 0
@@ -205,3 +207,13 @@ def test_killed_at_any_moment(tmp_path: Path) -> None:
         if killed >= 40:
             break
     assert killed >= 30
+
+
+def test_undo_after_a_crash_finishes_what_was_interrupted(tmp_path: Path) -> None:
+    top = tmp_path / "top"
+    doing, _, _, _ = record(top, RUNS[-1])
+    *_, state = after_a_crash(MODEL, doing[:-3])
+    restore(state, top)
+    assert any(entry.state == "open" for entry in journal.entries(place(top)))
+    assert undo(place(top)).root == str(top / "model")
+    assert seen(snapshot(top)) == seen(MODEL)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Callable
@@ -10,14 +11,16 @@ from typing import NamedTuple
 
 import pytest
 
-from ckptdoctor.fixing import guard
+from ckptdoctor.checkpoint import load
 from ckptdoctor.fixing.changes import Change, Patch, Rename, Replace
 from ckptdoctor.fixing.commit import commit
 from ckptdoctor.fixing.disk import Disk
-from ckptdoctor.fixing.edits import apply_to_source
+from ckptdoctor.fixing.edits import to_changes
 from ckptdoctor.fixing.errors import FixError
 from ckptdoctor.fixing.guard import locked
 from ckptdoctor.fixing.undo import undo
+from ckptdoctor.model import TensorRename
+from ckptdoctor.sources import open_source
 
 from .crash import restore, seen, snapshot
 
@@ -40,7 +43,9 @@ def linked_into_a_cache(model: Path) -> None:
 
 REFUSALS = {
     "hard link": Refusal(
-        lambda model: os.link(model / "m.safetensors", model.parent / "other"), PATCH, "one with 2: the others"
+        lambda model: os.link(model / "m.safetensors", model.parent / "other"),
+        PATCH,
+        "one with 2: the others",
     ),
     "Hub cache": Refusal(linked_into_a_cache, PATCH, "a link (as in a Hub cache"),
     "file changed since": Refusal(
@@ -51,7 +56,9 @@ REFUSALS = {
     ),
     "file gone": Refusal(lambda model: (model / "config.json").unlink(), SET, "got none"),
     "name taken": Refusal(
-        lambda model: shutil.copytree(model, model.parent / "new"), Rename("new"), "expected that name to be free"
+        lambda model: shutil.copytree(model, model.parent / "new"),
+        Rename("new"),
+        "expected that name to be free",
     ),
     "out of the directory": Refusal(
         lambda model: None, Replace("../x.json", b"", None), "a path that leads elsewhere"
@@ -78,7 +85,7 @@ def test_refused_with_nothing_changed(refusal: Refusal, model: Path) -> None:
 
 def test_no_room(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = shutil.disk_usage(model)._replace(free=1000)
-    monkeypatch.setattr(guard.shutil, "disk_usage", lambda path: usage)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
     with pytest.raises(FixError, match="bytes of free space, got 1,000; make room first"):
         commit(str(model), [SET], "t")
     assert (model / "config.json").read_bytes() == CONFIG
@@ -129,26 +136,22 @@ class Counting(Disk):
         super().overwrite(path, offset, content)
 
     def compose(self, path: str, head: bytes, source: str, skip: int) -> None:
-        self.written += len(head) + os.path.getsize(source) - skip
+        self.written += len(head) + Path(source).stat().st_size - skip
         super().compose(path, head, source, skip)
 
 
 def test_renaming_in_a_4_gb_shard_writes_only_its_header(tmp_path: Path) -> None:
-    import json
-
-    from ckptdoctor.fixing.edits import changes_for
-    from ckptdoctor.model import TensorRename
-    from ckptdoctor.sources import open_source
-
     size = 4 * 10**9
-    header = json.dumps({"model.model.w": {"dtype": "U8", "shape": [size], "data_offsets": [0, size]}}).encode()
+    header = json.dumps(
+        {"model.model.w": {"dtype": "U8", "shape": [size], "data_offsets": [0, size]}}
+    ).encode()
     shard = tmp_path / "model.safetensors"
     with shard.open("wb") as file:
         file.write(len(header).to_bytes(8, "little") + header)
         file.truncate(8 + len(header) + size)
     disk = Counting()
     edits = (TensorRename(shard.name, "model.model.w", "model.w"),)
-    commit(str(tmp_path), changes_for(open_source(str(tmp_path)), edits), "t", disk)
+    commit(str(tmp_path), to_changes(load(open_source(str(tmp_path))), edits), "t", disk)
     undo(str(tmp_path), disk=disk)
     with shard.open("rb") as file:
         assert file.read(8 + len(header))[8:] == header
