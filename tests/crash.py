@@ -141,7 +141,9 @@ class Model:
 
     def _held(self, inode: int) -> set[bytes]:
         old, new = self.durable.get(inode, b""), self.files[inode]
-        half = len(new) // 2
+        # Torn in the middle of what differs, so that it is neither the one nor the other.
+        differing = [at for at in range(len(new)) if old[at : at + 1] != new[at : at + 1]] or [0]
+        half = (differing[0] + differing[-1] + 1) // 2
         torn = new[:half] + (old[half:] if len(old) > half else bytes(len(new) - half))
         return {old, new, torn, bytes(len(new))} if inode not in self.durable else {old, new, torn}
 
