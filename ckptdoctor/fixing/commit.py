@@ -26,7 +26,7 @@ def commit(root: str, changes: Sequence[Change], title: str, disk: Disk | None =
     """Do ``changes`` in ``root``. Raises FixError, with the directory as it was, when one cannot be done."""
     disk = disk or Disk()
     with locked(root, disk):
-        _recover(root, disk)
+        root = _recover(root, disk)
         check(root, changes)
         now = root
         entry = None
@@ -42,12 +42,13 @@ def commit(root: str, changes: Sequence[Change], title: str, disk: Disk | None =
         return Committed(entry.id, now)
 
 
-def recover(root: str, disk: Disk | None = None) -> None:
-    """Roll back what was interrupted, if anything was. Idempotent."""
+def recover(root: str, disk: Disk | None = None) -> str:
+    """Roll back what was interrupted, if anything was; return where the directory is then. Idempotent."""
     if any(entry.state in ("open", "undoing") for entry in journal.entries(root)):
         disk = disk or Disk()
         with locked(root, disk):
-            _recover(root, disk)
+            return _recover(root, disk)
+    return root
 
 
 def _recover(root: str, disk: Disk) -> str:
@@ -62,7 +63,11 @@ def _give_up(disk: Disk, now: str, root: str, entry: journal.Entry | None) -> No
     """Take back what was done so far, on a disk that may still be full."""
     if entry is None:
         return
-    place = now if os.path.isdir(now) else root
+    beside = os.path.dirname(os.path.abspath(root))
+    renamed = [os.path.join(beside, record.to) for record in entry.records if record.kind == "rename"]
+    place = next(path for path in (now, root, *renamed) if os.path.isdir(path))
+    if journal.state(place, entry) == "committed":  # the mark was made, and then the disk failed
+        entry = journal.mark(disk, place, entry, "undoing")
     place = roll_back(disk, place, entry)
     journal.mark(disk, place, entry, "undone")
 
@@ -113,6 +118,8 @@ def _apply(disk: Disk, root: str, entry: journal.Entry, number: int, change: Cha
 
 def _put(disk: Disk, new: str, path: str) -> None:
     """Let a finished file take the place of ``path``; its mode is kept."""
+    if os.path.exists(path):
+        disk.like(new, path)
     disk.sync(new)
     disk.rename(new, path)
     disk.sync_dir(os.path.dirname(path))

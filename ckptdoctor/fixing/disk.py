@@ -48,6 +48,10 @@ class Disk:
         """Cut a file."""
         os.truncate(path, size)
 
+    def like(self, path: str, model: str) -> None:
+        """Give a file the permissions of another."""
+        os.chmod(path, os.stat(model).st_mode & 0o7777)
+
     def sync(self, path: str) -> None:
         """Make the bytes of a file durable."""
         descriptor = os.open(path, os.O_RDONLY)

@@ -80,6 +80,12 @@ def begin(disk: Disk, root: str, changes: Sequence[Change], title: str) -> Entry
     return mark(disk, root, entry, "open")
 
 
+def state(root: str, entry: Entry) -> State | None:
+    """Return how far an entry got by what the disk says, None when it says nothing."""
+    found = _read(root, entry.id)
+    return None if found is None else found.state
+
+
 def mark(disk: Disk, root: str, entry: Entry, state: State) -> Entry:
     """Say durably how far an entry got."""
     marked = entry._replace(state=state)
@@ -111,7 +117,9 @@ def _home(disk: Disk, root: str) -> None:
     for path in (os.path.join(root, HOME), os.path.join(root, HOME, "journal")):
         if not os.path.isdir(path):
             disk.mkdir(path)
-            disk.sync_dir(os.path.dirname(path))
+    # Whoever made the folder may not have got as far as this; a journal nobody finds undoes nothing.
+    disk.sync_dir(os.path.join(root, HOME))
+    disk.sync_dir(root)
     ignore = os.path.join(root, HOME, ".gitignore")
     if not os.path.exists(ignore):
         disk.write(ignore, b"*\n")

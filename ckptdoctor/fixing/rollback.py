@@ -30,8 +30,10 @@ def _undo(disk: Disk, root: str, entry: Entry, number: int) -> str:
             disk.unlink(path)
             disk.sync_dir(os.path.dirname(path))
     elif record.kind == "replace":
-        disk.write(back, journal.before(root, entry, number))
-        _put(disk, back, path)
+        # Put in place by a rename, it is either wholly the new file or not ours to touch.
+        if _head(path, None) == record.now:
+            disk.write(back, journal.before(root, entry, number))
+            _put(disk, back, path)
     elif record.kind == "patch":
         disk.overwrite(path, 0, journal.before(root, entry, number))
         disk.sync(path)
@@ -72,12 +74,17 @@ def _directory(disk: Disk, root: str, entry: Entry, record: Record) -> str:
     return old
 
 
-def _head(path: str, size: int) -> str:
-    with open(path, "rb") as file:
-        return digest(file.read(size))
+def _head(path: str, size: int | None) -> str:
+    """Return the digest of the first ``size`` bytes (None: of all), "" where there is no such file."""
+    try:
+        with open(path, "rb") as file:
+            return digest(file.read(size))
+    except FileNotFoundError:
+        return ""
 
 
 def _put(disk: Disk, new: str, path: str) -> None:
+    disk.like(new, path)
     disk.sync(new)
     disk.rename(new, path)
     disk.sync_dir(os.path.dirname(path))

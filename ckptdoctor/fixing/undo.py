@@ -56,7 +56,14 @@ def undo(path: str, entry_id: str | None = None, disk: Disk | None = None) -> Un
     """
     disk = disk or Disk()
     root = find(path)
-    recover(root, disk)
+    cut_short = [entry for entry in journal.entries(root) if entry.state in ("open", "undoing")]
+    root = recover(root, disk)
+    if cut_short and entry_id in (
+        None,
+        cut_short[-1].id,
+    ):  # rolling it back was the undoing that is asked for
+        last = cut_short[-1]
+        return Undone(last.id, last.title, root, len(last.records))
     with locked(root, disk):
         entry = _chosen(root, entry_id)
         for number, record in enumerate(entry.records):

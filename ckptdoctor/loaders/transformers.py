@@ -21,7 +21,6 @@ from .folders import CONFIG_FILES, beside_an_adapter, without_config
 from .modules import Architecture, all_readable, architecture, family, is_convertible, is_mlx, is_plain_weight
 from .precision import SKIPPED, UNDECLARED, Held, disagreements, hold
 from .quantised import in_transformers
-from .transformers_folders import CONFIG_FILES, beside_an_adapter, without_config
 
 _NO_METHOD = "ValueError: The model's quantization config from the arguments has no `quant_method` attribute"
 _META = "NotImplementedError: Cannot copy out of meta tensor; no data!"

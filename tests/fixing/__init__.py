@@ -1,1 +1,0 @@
-"""A file system that crashes: what tests of commit and undo share."""
