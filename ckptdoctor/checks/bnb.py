@@ -158,7 +158,7 @@ def lengths(context: Context, params: Params) -> Iterator[Hit | Skip]:
                 "expected": expected,
                 "got": prod(leaf.shape),
                 "formula": formula,
-                "padded": prod(leaf.shape) > expected and prod(leaf.shape) % expected > 0,
+                "padded": prod(leaf.shape) > expected > 0 and prod(leaf.shape) % expected > 0,
             }
             yield hit_of(context, module, facts, f"weight.{role}")
 

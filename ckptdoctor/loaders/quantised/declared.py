@@ -47,16 +47,16 @@ def _group(row: Block, block: Block) -> Group:
     assert isinstance(weights, dict)
     format_ = str(row.get("format") or block.get("format") or "")
     strategy = str(weights.get("strategy") or ("group" if weights.get("group_size") else "tensor"))
-    tile = weights.get("block_structure")
+    tile, size = weights.get("block_structure"), number(weights.get("group_size"), 0)
     layout = Layout(
         format_,
         bits=number(weights.get("num_bits"), 8),
-        group=number(weights.get("group_size"), 0) or None if strategy in ("group", "tensor_group") else None,
+        group=size if size > 0 and strategy in ("group", "tensor_group") else None,
         block=(tile[0], tile[1])
         if strategy == "block"
         and isinstance(tile, list)
         and len(tile) == 2
-        and all(type(n) is int for n in tile)
+        and all(type(n) is int and n > 0 for n in tile)
         else None,
         per_tensor=strategy == "tensor",
         symmetric=weights.get("symmetric", True) is not False,
