@@ -144,6 +144,14 @@ def test_unsafe_repairs_are_named_and_made_only_when_asked(tmp_path: Path) -> No
     assert run("fix", "model", "--unsafe", "--yes", cwd=tmp_path).returncode == 0
 
 
+def test_what_a_repair_brings_to_light_is_told(tmp_path: Path) -> None:
+    path = materialise(CASES["config-not-json"], tmp_path).rename(tmp_path / "model")
+    config = path / "config.json"
+    config.write_text(config.read_text().replace('"intermediate_size": 256', '"intermediate_size": 128'))
+    shown = run("fix", "model", "--dry-run", "--unsafe", cwd=tmp_path)
+    assert "comes to light  structure/shape-mismatch" in shown.stdout
+
+
 def test_one_rule_alone(tmp_path: Path) -> None:
     materialise(CASES["shards-index-drops-a-file"], tmp_path).rename(tmp_path / "model")
     assert "nothing to change" in run("fix", "model", "--rule", "bnb/", cwd=tmp_path).stdout
@@ -165,6 +173,7 @@ def test_a_renamed_directory_is_found_by_its_old_name(tmp_path: Path) -> None:
     done = run("fix", "model", "--for", old, "--unsafe", "--yes", cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     assert (tmp_path / "model-bnb-4bit").is_dir()
+    assert "ln -s model-bnb-4bit model" in done.stdout
     undone = run("undo", "model", cwd=tmp_path)
     assert undone.returncode == 0, undone.stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model"]

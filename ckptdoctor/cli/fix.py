@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 
@@ -60,7 +61,7 @@ def fix(
             sys.stdout.write(planning.text(plan, page, unsafe=unsafe))
         applied = None
         if plan.changes and not dry_run and (yes or _agreed()):
-            applied = repairing.done(path, plan)
+            applied = repairing.done(plan)
     except (FixError, OSError) as error:
         sys.stderr.write(f"ckptdoctor: {clean(str(error))}\n")
         return NO_VERDICT
@@ -69,6 +70,10 @@ def fix(
     elif applied is not None:
         place = clean(plan.after.target)
         sys.stdout.write(f"\n{len(plan.steps)} done. `ckptdoctor undo {place}` takes it back.\n")
+        old = plan.before.target.rstrip("/")
+        if place.rstrip("/") != clean(old):
+            link = shlex.join(["ln", "-s", plan.after.target.rpartition("/")[2], old])
+            sys.stdout.write(f"What still uses the old name finds it after: {clean(link)}\n")
     elif plan.changes and not dry_run:
         sys.stdout.write("\nNothing was written; --yes does it.\n")
     if plan.changes and applied is None:

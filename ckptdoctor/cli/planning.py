@@ -159,6 +159,8 @@ def _left(plan: Plan, page: Page, *, unsafe: bool) -> list[Line]:
     lines: list[Line] = []
     for rejected in plan.rejected:
         lines += _note("not applied", "warn", rejected.finding.rule, rejected.reason, page)
+    for finding in plan.revealed:
+        lines += _note("comes to light", "info", finding.rule, finding.message, page)
     told: set[tuple[str, str]] = set()
     for finding in plan.after.findings:
         fix = finding.fix

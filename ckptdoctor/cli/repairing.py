@@ -21,17 +21,17 @@ def planned(path: str, targets: Sequence[Target], *, unsafe: bool = False, rules
 
     Raises FixError or OSError when there is nothing to look at or it cannot be read.
     """
-    recover(path)
-    plan = Planner(open_source(path), targets, unsafe=unsafe, rules=rules).plan()
+    root = recover(path)
+    plan = Planner(open_source(root), targets, unsafe=unsafe, rules=rules).plan()
     if plan.before.nothing:
-        raise FixError(f"{path}: {plan.before.nothing}")
+        raise FixError(f"{root}: {plan.before.nothing}")
     return plan
 
 
-def done(path: str, plan: Plan) -> str:
+def done(plan: Plan) -> str:
     """Write the plan to disk and return the journal's number for it. Raises FixError with nothing changed."""
     title = ", ".join(dict.fromkeys(step.finding.rule for step in plan.steps))
-    return commit(path, plan.changes, title).id
+    return commit(plan.before.target, plan.changes, title).id
 
 
 def all_safe(paths: Sequence[str], options: Options) -> bool:
@@ -45,7 +45,7 @@ def all_safe(paths: Sequence[str], options: Options) -> bool:
             plan = planned(path, targets, rules=rules)
             if not plan.changes or any(isinstance(change, Rename) for change in plan.changes):
                 continue
-            number = done(path, plan)
+            number = done(plan)
         except (FixError, OSError) as error:
             sys.stderr.write(f"ckptdoctor: {clean(str(error))}\n")
             continue
