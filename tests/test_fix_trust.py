@@ -46,7 +46,7 @@ HOSTILE: dict[str, Callable[[dict[str, Any]], None]] = {
     "a file made outside": away(kind="create", file="../beside", now=journal.digest(SECRET), now_size=8),
     "a file replaced outside": away(kind="replace", file="../beside", now=journal.digest(SECRET)),
     "a move from outside": away(kind="move", file="stolen", to="../beside"),
-    "an absolute name": away(kind="create", file=os.path.abspath(os.sep)),
+    "an absolute name": away(kind="create", file="/etc/hostname"),
     "our own directory": away(file=".ckptdoctor/lock"),
     "another folder": lambda entry: entry.update(id="../../..") or away(file="../beside")(entry),
     "a directory elsewhere": away(kind="rename", to="../elsewhere"),
@@ -67,8 +67,7 @@ def test_a_journal_that_came_with_a_download_reaches_nothing_else(
     root = downloaded(tmp_path / "top", change, state)
     before = seen(snapshot(tmp_path))
     with pytest.raises(FixError):
-        recover(str(root))
-        undo(str(root))
+        undo(str(root)) if state == "committed" else recover(str(root))
     assert seen(snapshot(tmp_path)) == before
 
 
@@ -116,7 +115,7 @@ def test_a_file_fetched_again_after_a_crash_is_kept(change: Change, there: bytes
     *_, crashed = after_a_crash(MODEL, recorder.ops[:-3])
     restore(crashed, top)
     (top / "model/m.safetensors").write_bytes(there)
-    with pytest.raises(FixError, match="m.safetensors"):
+    with pytest.raises(FixError, match=r"m\.safetensors"):
         recover(place(top))
     assert (top / "model/m.safetensors").read_bytes() == there
 
