@@ -185,3 +185,31 @@ def _visible(start: Any, ops: Any) -> Any:
     for op in ops:
         model.apply(op)
     return _tree(model.seen, model.files)
+
+
+class Full(Lazy):
+    """A disk that has room for ``left`` more writes, and still renames, cuts and removes."""
+
+    def __init__(self, left: int) -> None:
+        self.left = left
+
+    def __getattribute__(self, attribute: str) -> Any:
+        if attribute in ("mkdir", "write", "compose", "append_from"):
+            self.left -= 1
+            if self.left < 0:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return super().__getattribute__(attribute)
+
+
+def test_a_disk_that_stays_full_changes_nothing(tmp_path: Path) -> None:
+    top = tmp_path / "top"
+    for left in range(100):
+        restore(MODEL, top)
+        try:
+            commit(str(top / "model"), RUNS[-1], "t", Full(left))
+        except FixError as error:
+            assert "nothing was changed" in str(error)
+            assert seen(snapshot(top)) == seen(MODEL), f"after {left} writes"
+        else:
+            break
+    assert left > 10

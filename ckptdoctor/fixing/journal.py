@@ -88,14 +88,24 @@ def state(root: str, entry: Entry) -> State | None:
 
 def mark(disk: Disk, root: str, entry: Entry, state: State) -> Entry:
     """Say durably how far an entry got."""
-    marked = entry._replace(state=state)
-    path = os.path.join(folder(root, entry.id), "entry.json")
-    value = {**marked._asdict(), "records": [record._asdict() for record in entry.records]}
-    disk.write(path + ".new", (json.dumps(value, indent=1) + "\n").encode())
-    disk.sync(path + ".new")
-    disk.rename(path + ".new", path)
-    disk.sync_dir(os.path.dirname(path))
-    return marked
+    announce(disk, root, entry, state)
+    return seal(disk, root, entry, state)
+
+
+def announce(disk: Disk, root: str, entry: Entry, state: State) -> None:
+    """Write what ``seal`` will put in place, so that it needs no room then."""
+    path = os.path.join(folder(root, entry.id), f"{state}.new")
+    value = {**entry._asdict(), "state": state, "records": [record._asdict() for record in entry.records]}
+    disk.write(path, (json.dumps(value, indent=1) + "\n").encode())
+    disk.sync(path)
+
+
+def seal(disk: Disk, root: str, entry: Entry, state: State) -> Entry:
+    """Let an entry have the state that was announced, durably."""
+    place = folder(root, entry.id)
+    disk.rename(os.path.join(place, f"{state}.new"), os.path.join(place, "entry.json"))
+    disk.sync_dir(place)
+    return entry._replace(state=state)
 
 
 def before(root: str, entry: Entry, number: int) -> bytes:
