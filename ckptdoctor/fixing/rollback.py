@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from . import journal
-from .disk import Disk
+from .disk import CHUNK, Disk
 from .errors import FixError
 from .guard import inside
 from .journal import Entry, Record, digest
@@ -51,7 +51,8 @@ def _undo(disk: Disk, root: str, entry: Entry, number: int) -> str:
         if not record.now_size <= _size(path) <= record.was_size:
             raise _strange(path)
         kept = os.path.join(journal.folder(root, entry.id), f"{number}.was")
-        disk.append_from(path, record.now_size, kept)
+        if not _continues(path, record.now_size, kept):
+            disk.append_from(path, record.now_size, kept)
         disk.sync(path)
     elif record.kind == "move":
         _move(disk, inside(root, record.to), path)
@@ -79,6 +80,16 @@ def _must_be_ours(path: str, was: bytes, now: bytes) -> None:
             here = file.read(len(was))
     if len(here) != len(was) or any(c not in (a, b, 0) for a, b, c in zip(was, now, here, strict=True)):
         raise _strange(path)
+
+
+def _continues(path: str, offset: int, kept: str) -> bool:
+    """Whether the bytes of ``kept`` are where they belong; a full disk need not take them twice."""
+    with open(path, "rb") as file, open(kept, "rb") as rest:
+        file.seek(offset)
+        while chunk := rest.read(CHUNK):
+            if file.read(len(chunk)) != chunk:
+                return False
+    return True
 
 
 def _size(path: str) -> int:
