@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
 from . import journal
@@ -32,9 +32,10 @@ def commit(root: str, changes: Sequence[Change], title: str, disk: Disk | None =
         entry = None
         try:
             entry = journal.begin(disk, root, changes, title)
+            _prepare(disk, root, entry, changes)
             for number, change in enumerate(changes):
                 now = _apply(disk, now, entry, number, change)
-            entry = journal.mark(disk, now, entry, "committed")
+            entry = journal.seal(disk, now, entry, "committed")
         except BaseException as error:
             with _explained(error, root):
                 _give_up(disk, now, root, entry)
@@ -69,7 +70,10 @@ def _give_up(disk: Disk, now: str, root: str, entry: journal.Entry | None) -> No
     if journal.state(place, entry) == "committed":  # the mark was made, and then the disk failed
         entry = journal.mark(disk, place, entry, "undoing")
     place = roll_back(disk, place, entry)
-    journal.mark(disk, place, entry, "undone")
+    with suppress(
+        OSError
+    ):  # on a full disk the entry stays open, and rolling back what is back already is no harm
+        journal.mark(disk, place, entry, "undone")
 
 
 @contextmanager
@@ -86,6 +90,32 @@ def _explained(error: BaseException, root: str) -> Iterator[None]:
         raise FixError(f"{root}: {error.strerror or error}; nothing was changed.") from error
 
 
+def _prepare(disk: Disk, root: str, entry: journal.Entry, changes: Sequence[Change]) -> None:
+    """Write all that takes room before anything is changed: a disk that is full then leaves nothing to take back."""
+    cut = {change.file for change in changes if isinstance(change, Truncate)}
+    for number, change in enumerate(changes):
+        # A file that is cut first is copied when it has been.
+        if isinstance(change, Replace) or (isinstance(change, Splice) and change.file not in cut):
+            _write(disk, root, entry, number, change)
+    journal.announce(disk, root, entry, "committed")
+
+
+def _write(disk: Disk, root: str, entry: journal.Entry, number: int, change: Replace | Splice) -> None:
+    new = _new(root, entry, number)
+    path = os.path.join(root, change.file)
+    if isinstance(change, Replace):
+        disk.write(new, change.content)
+    else:
+        disk.compose(new, change.head, path, len(change.was))
+    if os.path.exists(path):
+        disk.like(new, path)
+    disk.sync(new)
+
+
+def _new(root: str, entry: journal.Entry, number: int) -> str:
+    return os.path.join(journal.folder(root, entry.id), f"{number}.new")
+
+
 def _apply(disk: Disk, root: str, entry: journal.Entry, number: int, change: Change) -> str:
     """Do one change durably; return where the directory is then."""
     if isinstance(change, Rename):
@@ -94,13 +124,12 @@ def _apply(disk: Disk, root: str, entry: journal.Entry, number: int, change: Cha
         disk.sync_dir(os.path.dirname(to))
         return to
     path = os.path.join(root, change.file)
-    new = os.path.join(journal.folder(root, entry.id), f"{number}.new")
-    if isinstance(change, Replace):
-        disk.write(new, change.content)
-        _put(disk, new, path)
-    elif isinstance(change, Splice):
-        disk.compose(new, change.head, path, len(change.was))
-        _put(disk, new, path)
+    if isinstance(change, Replace | Splice):
+        new = _new(root, entry, number)
+        if not os.path.exists(new):
+            _write(disk, root, entry, number, change)
+        disk.rename(new, path)
+        disk.sync_dir(os.path.dirname(path))
     elif isinstance(change, Patch):
         disk.overwrite(path, 0, change.content)
         disk.sync(path)
@@ -114,12 +143,3 @@ def _apply(disk: Disk, root: str, entry: journal.Entry, number: int, change: Cha
         for folder in dict.fromkeys((os.path.dirname(to), os.path.dirname(path))):
             disk.sync_dir(folder)
     return root
-
-
-def _put(disk: Disk, new: str, path: str) -> None:
-    """Let a finished file take the place of ``path``; its mode is kept."""
-    if os.path.exists(path):
-        disk.like(new, path)
-    disk.sync(new)
-    disk.rename(new, path)
-    disk.sync_dir(os.path.dirname(path))

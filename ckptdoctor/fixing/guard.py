@@ -8,6 +8,7 @@ import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+from . import journal
 from .changes import Change, Move, Patch, Rename, Replace, Splice, Truncate
 from .disk import Disk
 from .errors import FixError
@@ -20,6 +21,7 @@ _SPARE = 1024 * 1024
 @contextmanager
 def locked(root: str, disk: Disk) -> Iterator[None]:
     """Hold the directory for one process; the system lets go of it even when the process is killed."""
+    journal.home(root)
     home = os.path.join(root, HOME)
     if not os.access(root, os.W_OK):
         raise FixError(f"{root}: expected a directory that can be written, got a read-only one.")
@@ -27,7 +29,8 @@ def locked(root: str, disk: Disk) -> Iterator[None]:
         if not os.path.isdir(home):
             disk.mkdir(home)
             disk.sync_dir(root)
-        descriptor = os.open(os.path.join(home, "lock"), os.O_RDWR | os.O_CREAT, 0o644)
+        flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
+        descriptor = os.open(os.path.join(home, "lock"), flags, 0o644)
     except OSError as error:
         raise FixError(f"{root}: {error.strerror or error}; nothing was changed.") from error
     try:
@@ -55,11 +58,12 @@ def _lock(descriptor: int) -> bool:
 def check(root: str, changes: Sequence[Change]) -> None:
     """Raise FixError unless every change can be done to what is there now."""
     need = _SPARE
+    _own(root)
     for change in changes:
         if isinstance(change, Rename):
             _directory(root, change.to)
             continue
-        path = _inside(root, change.file)
+        path = inside(root, change.file)
         if isinstance(change, Replace) and change.was is None:
             if os.path.lexists(path) and not _set_free(change.file, changes):
                 raise FixError(f"{path}: expected no such file, got one. {_AGAIN}")
@@ -69,6 +73,17 @@ def check(root: str, changes: Sequence[Change]) -> None:
     free = shutil.disk_usage(root).free
     if free < need:
         raise FixError(f"{root}: expected {need:,} bytes of free space, got {free:,}; make room first.")
+
+
+def _own(root: str) -> None:
+    """Raise FixError for a snapshot of a Hub cache: its name and its files are what other programs look for."""
+    real = os.path.realpath(root)
+    snapshots = os.path.dirname(real)
+    if os.path.basename(snapshots) == "snapshots" and os.path.isdir(os.path.join(snapshots, "..", "blobs")):
+        raise FixError(
+            f"{root}: expected a directory of your own, got a snapshot in a Hub cache, which every program on this "
+            f"machine shares. Copy the checkpoint first: cp -rL {root} COPY"
+        )
 
 
 _AGAIN = "It changed after the plan was made; run `ckptdoctor fix` again."
@@ -93,7 +108,7 @@ def _fits(root: str, path: str, change: Change) -> int:
             raise FixError(f"{path}: expected {change.was:,} bytes, got {os.path.getsize(path):,}. {_AGAIN}")
         return change.was - change.size
     assert isinstance(change, Move)
-    to = _inside(root, change.to)
+    to = inside(root, change.to)
     if os.path.lexists(to):
         raise FixError(f"{to}: expected that name to be free, got a file. {_AGAIN}")
     return 0
@@ -118,8 +133,8 @@ def _regular(path: str) -> None:
         )
 
 
-def _inside(root: str, file: str) -> str:
-    """Return the path of ``file``, which no part of its name may lead out of ``root``."""
+def inside(root: str, file: str) -> str:
+    """Return the path of ``file``, which no part of its name may lead out of ``root``. Raises FixError."""
     parts = file.split("/")
     if any(part in ("", ".", "..", HOME) for part in parts) or os.path.isabs(file) or "\\" in file:
         raise FixError(f"{file!r}: expected a file of the checkpoint, got a path that leads elsewhere.")

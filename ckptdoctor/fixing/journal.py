@@ -1,7 +1,7 @@
 """What was done to a checkpoint, and all that it takes to undo it: ``.ckptdoctor/journal/NUMBER/``.
 
-``entry.json`` says what was to be done and how far it got; ``N.was`` holds the bytes that change N replaces. An entry
-exists once ``entry.json`` does, by a rename, after everything in it is durable.
+``entry.json`` says what was to be done and how far it got; ``N.was`` holds the bytes that change N replaces, ``N.now``
+the head that a patch writes. An entry exists once ``entry.json`` does, by a rename, after everything in it is durable.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
 from .changes import Change, Move, Patch, Rename, Replace, Splice, Truncate
 from .disk import Disk
@@ -56,7 +56,7 @@ def folder(root: str, entry_id: str) -> str:
 
 def entries(root: str) -> list[Entry]:
     """Return the entries of ``root``, oldest first; what was never completed is no entry."""
-    base = os.path.join(root, HOME, "journal")
+    base = home(root)
     try:
         names = sorted(name for name in os.listdir(base) if name.isdigit())
     except OSError:
@@ -88,22 +88,40 @@ def state(root: str, entry: Entry) -> State | None:
 
 def mark(disk: Disk, root: str, entry: Entry, state: State) -> Entry:
     """Say durably how far an entry got."""
-    marked = entry._replace(state=state)
-    path = os.path.join(folder(root, entry.id), "entry.json")
-    value = {**marked._asdict(), "records": [record._asdict() for record in entry.records]}
-    disk.write(path + ".new", (json.dumps(value, indent=1) + "\n").encode())
-    disk.sync(path + ".new")
-    disk.rename(path + ".new", path)
-    disk.sync_dir(os.path.dirname(path))
-    return marked
+    announce(disk, root, entry, state)
+    return seal(disk, root, entry, state)
+
+
+def announce(disk: Disk, root: str, entry: Entry, state: State) -> None:
+    """Write what ``seal`` will put in place, so that it needs no room then."""
+    path = os.path.join(folder(root, entry.id), f"{state}.new")
+    value = {**entry._asdict(), "state": state, "records": [record._asdict() for record in entry.records]}
+    disk.write(path, (json.dumps(value, indent=1) + "\n").encode())
+    disk.sync(path)
+
+
+def seal(disk: Disk, root: str, entry: Entry, state: State) -> Entry:
+    """Let an entry have the state that was announced, durably."""
+    place = folder(root, entry.id)
+    disk.rename(os.path.join(place, f"{state}.new"), os.path.join(place, "entry.json"))
+    disk.sync_dir(place)
+    return entry._replace(state=state)
 
 
 def before(root: str, entry: Entry, number: int) -> bytes:
     """Return the bytes that change ``number`` replaced. Raises FixError when they are not what was kept."""
-    path = os.path.join(folder(root, entry.id), f"{number}.was")
+    return _kept(os.path.join(folder(root, entry.id), f"{number}.was"), entry.records[number].was)
+
+
+def after(root: str, entry: Entry, number: int) -> bytes:
+    """Return the head that patch ``number`` wrote. Raises FixError when it is not what was kept."""
+    return _kept(os.path.join(folder(root, entry.id), f"{number}.now"), entry.records[number].now)
+
+
+def _kept(path: str, sha256: str) -> bytes:
     with open(path, "rb") as file:
         content = file.read()
-    if hashlib.sha256(content).hexdigest() != entry.records[number].was:
+    if digest(content) != sha256:
         raise FixError(f"{path}: expected the bytes that were kept there, got others; nothing was changed.")
     return content
 
@@ -141,21 +159,58 @@ def _record(disk: Disk, root: str, place: str, number: int, change: Change) -> R
     was = change.was or b""
     disk.write(kept, was)
     disk.sync(kept)
+    if isinstance(change, Patch):
+        image = os.path.join(place, f"{number}.now")
+        disk.write(image, new)
+        disk.sync(image)
     kind = {Replace: "replace", Patch: "patch", Splice: "splice"}[type(change)]
     return Record(kind, change.file, "", digest(was), len(was), digest(new), len(new))
 
 
+def home(root: str) -> str:
+    """Return the directory of the entries. Raises FixError where a link leads elsewhere: a download may hold one."""
+    path = os.path.join(root, HOME, "journal")
+    for part in (os.path.dirname(path), path):
+        if os.path.islink(part):
+            raise FixError(f"{part}: expected a directory of ckptdoctor's own, got a link; remove it.")
+    return path
+
+
 def _read(root: str, name: str) -> Entry | None:
-    path = os.path.join(folder(root, name), "entry.json")
+    """Return an entry; a download may hold one that ckptdoctor never wrote, so nothing in it is taken on trust."""
+    place = folder(root, name)
+    path = os.path.join(place, "entry.json")
+    if not os.path.lexists(path):
+        return None
     try:
+        if any(os.path.islink(part) for part in (place, path, *_within(place))):
+            raise ValueError("a link")
         with open(path, "rb") as file:
             value: dict[str, Any] = json.loads(file.read())
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError) as error:
-        raise FixError(
-            f"{path}: expected a journal of ckptdoctor, got something unreadable: {error}"
-        ) from error
-    records = tuple(Record(**record) for record in value.pop("records"))
-    inode = value.pop("inode")
-    return Entry(**value, inode=(inode[0], inode[1]), records=records)
+        records = tuple(_checked(Record(**record)) for record in value["records"])
+        device, inode = (int(number) for number in value["inode"])
+        title, root_then, state = str(value["title"]), str(value["root"]), value["state"]
+        if state not in get_args(State):
+            raise ValueError(f"the state {state!r}")
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise FixError(f"{path}: expected a journal of ckptdoctor, got something else: {error}") from error
+    return Entry(name, title, state, root_then, (device, inode), records)
+
+
+def _within(place: str) -> list[str]:
+    return [os.path.join(place, name) for name in os.listdir(place)]
+
+
+_KINDS = frozenset({"rename", "move", "truncate", "create", "replace", "patch", "splice"})
+
+
+def _checked(record: Record) -> Record:
+    """Return the record. Raises ValueError when it is none that ``_record`` makes."""
+    texts, sizes = (record.kind, record.file, record.to, record.was, record.now), record[4::2]
+    if not all(isinstance(text, str) for text in texts) or record.kind not in _KINDS:
+        raise ValueError(f"the record {record}")
+    if not all(type(size) is int and size >= 0 for size in sizes):
+        raise ValueError(f"the sizes {sizes}")
+    if record.kind == "rename" and (record.to in ("", ".", "..") or os.path.basename(record.to) != record.to):
+        raise ValueError(f"the name {record.to!r}")
+    return record

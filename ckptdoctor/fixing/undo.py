@@ -9,7 +9,7 @@ from . import journal
 from .commit import recover
 from .disk import Disk
 from .errors import FixError
-from .guard import locked
+from .guard import inside, locked
 from .journal import Entry, Record, digest
 from .rollback import roll_back
 
@@ -40,12 +40,20 @@ def find(path: str) -> str:
         if not os.path.isdir(os.path.join(candidate, journal.HOME)) or os.path.islink(candidate):
             continue
         found = os.stat(candidate)
-        for entry in journal.entries(candidate):
+        for entry in _entries(candidate):
             if entry.root == absolute and entry.inode == (found.st_dev, found.st_ino):
                 return candidate
     raise FixError(
         f"{path}: expected a checkpoint that was repaired, got no such directory here or under another name."
     )
+
+
+def _entries(candidate: str) -> list[Entry]:
+    """Return the entries of a directory that may be anyone's; what is wrong with it is no matter here."""
+    try:
+        return journal.entries(candidate)
+    except (FixError, OSError):
+        return []
 
 
 def undo(path: str, entry_id: str | None = None, disk: Disk | None = None) -> Undone:
@@ -97,7 +105,7 @@ def _unchanged(root: str, number: int, record: Record, entry: Entry) -> None:
         return
     moved = {other.file: other.to for other in entry.records if other.kind == "move"}
     file = record.to if record.kind == "move" else moved.get(record.file, record.file)
-    path = os.path.join(root, file if record.kind != "create" else record.file)
+    path = inside(root, file if record.kind != "create" else record.file)
     if not os.path.isfile(path):
         raise FixError(f"{path}: expected the file that the repair left, got none; nothing was changed.")
     later = f"{path}: expected what the repair left, got other bytes: it was changed since. Nothing was done."
@@ -108,7 +116,7 @@ def _unchanged(root: str, number: int, record: Record, entry: Entry) -> None:
     grown = any(other.kind in ("splice", "patch") and other.file == record.file for other in entry.records)
     if record.kind == "truncate" and not grown and os.path.getsize(path) != record.now_size:
         raise FixError(later)
-    if record.kind == "move" and os.path.lexists(os.path.join(root, record.file)):
+    if record.kind == "move" and os.path.lexists(inside(root, record.file)):
         created = any(other.kind == "create" and other.file == record.file for other in entry.records)
         if not created:
             raise FixError(f"{record.file}: expected that name to be free, got a file; nothing was changed.")
