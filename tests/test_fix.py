@@ -167,6 +167,19 @@ def test_bad_usage(tmp_path: Path) -> None:
     assert (done.returncode, "Traceback" in done.stderr) == (3, False)
 
 
+def test_only_yes_rolls_back_what_was_interrupted(model: Path) -> None:
+    before = hashes(model)
+    assert run("fix", "model", "--yes", cwd=model.parent).returncode == 0
+    entry = model / ".ckptdoctor" / "journal" / "0001" / "entry.json"
+    entry.write_text(entry.read_text().replace('"committed"', '"open"'))
+    left = hashes(model)
+    shown = run("fix", "model", "--dry-run", cwd=model.parent)
+    assert (shown.returncode, hashes(model)) == (3, left)
+    assert "`ckptdoctor undo model`" in shown.stderr
+    assert run("undo", "model", cwd=model.parent).returncode == 0
+    assert hashes(model) == before
+
+
 def test_a_renamed_directory_is_found_by_its_old_name(tmp_path: Path) -> None:
     shutil.copytree(SOUND / "llama-nf4", tmp_path / "model")
     old = "unsloth==2025.3.10,unsloth_zoo==2025.3.9,vllm==0.7.3"

@@ -55,7 +55,7 @@ def fix(
     wanted = inputs.targets(targets or settings.at(path).targets)
     named = inputs.rules(rules, "--rule")
     try:
-        plan = repairing.planned(path, wanted, unsafe=unsafe, rules=named)
+        plan = repairing.planned(path, wanted, writes=yes and not dry_run, unsafe=unsafe, rules=named)
         if form == "text":
             page = page_for(sys.stdout)
             sys.stdout.write(planning.text(plan, page, unsafe=unsafe))

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from ..fixing.changes import Rename
-from ..fixing.commit import commit, recover
+from ..fixing.commit import commit, interrupted, recover
 from ..fixing.errors import FixError
 from ..fixing.plan import Plan, Planner
 from ..model import Target
@@ -16,11 +16,17 @@ from . import accepted, inputs
 from .checking import Options
 
 
-def planned(path: str, targets: Sequence[Target], *, unsafe: bool = False, rules: Sequence[str] = ()) -> Plan:
-    """Return the plan for the directory ``path``, after what an interrupted run left is rolled back.
+def planned(
+    path: str, targets: Sequence[Target], *, writes: bool, unsafe: bool = False, rules: Sequence[str] = ()
+) -> Plan:
+    """Return the plan for the directory ``path``; with ``writes``, after an interrupted run is rolled back.
 
     Raises FixError or OSError when there is nothing to look at or it cannot be read.
     """
+    if not writes and interrupted(path):
+        raise FixError(
+            f"{path}: a repair was interrupted here; `ckptdoctor undo {path}` takes it back first."
+        )
     root = recover(path)
     plan = Planner(open_source(root), targets, unsafe=unsafe, rules=rules).plan()
     if plan.before.nothing:
@@ -42,7 +48,7 @@ def all_safe(paths: Sequence[str], options: Options) -> bool:
     for path in paths:
         targets = inputs.targets(options.targets or settings.at(path).targets)
         try:
-            plan = planned(path, targets, rules=rules)
+            plan = planned(path, targets, writes=True, rules=rules)
             if not plan.changes or any(isinstance(change, Rename) for change in plan.changes):
                 continue
             number = done(plan)

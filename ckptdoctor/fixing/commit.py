@@ -43,9 +43,14 @@ def commit(root: str, changes: Sequence[Change], title: str, disk: Disk | None =
         return Committed(entry.id, now)
 
 
+def interrupted(root: str) -> bool:
+    """Whether a run was cut short here and is still to be rolled back. Raises FixError for a journal not of ours."""
+    return any(entry.state in ("open", "undoing") for entry in journal.entries(root))
+
+
 def recover(root: str, disk: Disk | None = None) -> str:
     """Roll back what was interrupted, if anything was; return where the directory is then. Idempotent."""
-    if any(entry.state in ("open", "undoing") for entry in journal.entries(root)):
+    if interrupted(root):
         disk = disk or Disk()
         with locked(root, disk):
             return _recover(root, disk)
