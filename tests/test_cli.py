@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pty
@@ -318,8 +319,12 @@ def test_interrupted(tmp_path: Path) -> None:
     reader = os.open(fifo, os.O_RDWR)
     command = [sys.executable, "-m", "ckptdoctor", "explain", "-"]
     process = subprocess.Popen(command, stdin=reader, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    time.sleep(0.5)
-    process.send_signal(signal.SIGINT)
+    for _ in range(30):  # on a busy machine the first one may come before Python listens
+        time.sleep(0.5)
+        process.send_signal(signal.SIGINT)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(0.5)
+            break
     out, err = process.communicate(timeout=30)
     os.close(reader)
     assert process.returncode == 130

@@ -95,6 +95,7 @@ def test_the_fixing_hook_mends_an_index(repo: Repository) -> None:
     config.write_text(config.read_text().replace("- id: ckptdoctor\n", "- id: ckptdoctor-fix\n"))
     assert repo.commit().returncode == 0
     repo.broken("models/two", "shards-index-drops-a-file")
+    (repo.folder / "models" / "two" / "README.md").write_text("another index")
     blocked(repo.commit(), "repaired models/two (shards/dropped-file)")
     done = repo.commit()
     assert done.returncode == 0, done.stdout + done.stderr
