@@ -54,6 +54,7 @@ def model(tmp_path: Path) -> Path:
     return materialise(CASES["shards-index-drops-a-file"], tmp_path).rename(tmp_path / "model")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES.values(), ids=lambda case: case.id)
 def test_what_is_planned_is_what_is_done_and_undone(case: Case, tmp_path: Path) -> None:
     path = materialise(case, tmp_path)
