@@ -17,7 +17,7 @@ def test_recorded_exceptions_lead_to_their_cause_first(rows: list[explained.Expl
     misses = [explained.describe(row) for row in rows if row.because and not row.right]
     assert got.texts > 150
     assert got.texts_right >= explained.BAR * got.texts, misses
-    assert got.runs_right >= explained.RUN_BAR * got.runs_possible, misses
+    assert got.runs_right >= explained.BAR * got.runs_possible, misses
 
 
 def test_runs_are_counted_by_their_own_cause_and_texts_by_any() -> None:

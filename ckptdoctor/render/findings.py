@@ -147,8 +147,11 @@ def _repair(finding: Finding, page: Page, again: bool) -> list[Line]:
     fix = finding.fix
     if fix is None and again:
         return [[*_label("fix"), Segment("as above", "dim")]]
-    text = page.advice(finding)
+    command = fix.title if fix is not None and fix.safety == "manual" else ""
+    text = page.advice(finding).removesuffix(command).rstrip()
     lines = hang(_label("fix"), text, page) if text else []
+    if command:
+        lines += hang(_label("" if lines else "fix"), command, page, "strong")
     if fix is not None and fix.edits:
         flag = "" if fix.safety == "safe" else " --unsafe"
         lines.append([*_label(""), Segment(f"ckptdoctor fix{flag}", "strong"), Segment(" does this", "dim")])

@@ -22,8 +22,6 @@ from tests.observe.env_patterns import is_env
 from tests.observe.score import Triple, triples
 
 BAR = 0.9
-RUN_BAR = 0.85
-"""Lower for single runs: where two causes are about as frequent for one text, either answer is as good."""
 
 
 class Explained(NamedTuple):
@@ -118,9 +116,7 @@ def main() -> int:
         )
     total = shares(rows)
     return (
-        0
-        if total.texts_right >= BAR * total.texts and total.runs_right >= RUN_BAR * total.runs_possible
-        else 1
+        0 if total.texts_right >= BAR * total.texts and total.runs_right >= BAR * total.runs_possible else 1
     )
 
 
