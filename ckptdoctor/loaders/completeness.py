@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from ..checkpoint.comparison import Mismatch, Missing
+from ..checkpoint.comparison import Comparison, Mismatch, Missing
 from ..checkpoint.nouns import View
 from ..model import MAX_LOCATIONS, Location, Outcome, worst
 from .base import Event
@@ -46,19 +46,7 @@ def tensor_events(
         outcome = known_to_be if wrapped or not view.signatures else "unknown"
         yield Event("foreign-names", outcome, {"wrapped": wrapped}, (Location(""),))
         return
-    for row in found.missing:
-        yield Event(
-            "missing-tensor",
-            of_missing(row),
-            {"kind": row.kind},
-            tuple(
-                Location("", tensor=name) for name, _ in zip(row.names, range(MAX_LOCATIONS), strict=False)
-            ),
-            row.template,
-            len(row.indices),
-        )
-    for row in found.unclear:
-        yield Event("missing-tensor", "unknown", {"kind": row.kind}, (), row.template, len(row.indices))
+    yield from _missing(found, of_missing)
     foreign = _component(known)
     for extra in found.unexpected:
         if known.expected is not None and extra.template in known.expected.entries:
@@ -84,6 +72,23 @@ def tensor_events(
         yield Event(
             "doubled-prefix", doubled, {"prefix": known.expected.prefix if known.expected else ""}, ()
         )
+
+
+def _missing(found: Comparison, of_missing: Callable[[Missing], Outcome]) -> Iterator[Event]:
+    """Yield an event for every template of which tensors are missing, or cannot be told from others."""
+    for row in found.missing:
+        yield Event(
+            "missing-tensor",
+            of_missing(row),
+            {"kind": row.kind},
+            tuple(
+                Location("", tensor=name) for name, _ in zip(row.names, range(MAX_LOCATIONS), strict=False)
+            ),
+            row.template,
+            len(row.indices),
+        )
+    for row in found.unclear:
+        yield Event("missing-tensor", "unknown", {"kind": row.kind}, (), row.template, len(row.indices))
 
 
 def _wrapper(view: View) -> str:
