@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -18,6 +18,8 @@ from ckptdoctor.targets import parse_target
 
 from .conftest import ROOT
 from .observe.cases import adapter_base, load_cases, materialise
+from .observe.paths import SOUND
+from .observe.versions import FORMATS, PACKED, read
 
 OBSERVED = ROOT / "fixtures" / "observed"
 
@@ -80,3 +82,16 @@ def test_observed_has_a_record(claim: Claim, tmp_path_factory: pytest.TempPathFa
     assert outcomes & claim.outcomes if claim.outcomes else outcomes, (
         f"no case in {path.name} has this finding with the outcome that was observed; shown: {sorted(outcomes)}"
     )
+
+
+@pytest.mark.parametrize(
+    "record", read(FORMATS), ids=lambda record: " ".join(map("-".join, record["installed"].items()))
+)
+def test_the_library_that_reads_packed_zero_points_decides(record: dict[str, Any]) -> None:
+    """compressed-tensors beside transformers: recorded by tests/observe/versions.py, judged as that pair."""
+    packages = ",".join(
+        f"{name}=={record['installed'][name]}" for name in ("transformers", "compressed-tensors")
+    )
+    source = open_source(str(SOUND / PACKED["compressed-tensors"]))
+    [verdict] = check_source(source, [parse_target(packages)]).verdicts
+    assert verdict.outcome == ("ok" if record["raised"] is None else "fails")

@@ -98,7 +98,9 @@ class Vllm:
                 view,
                 known,
                 lambda row: outcome_of_missing(row, known, plan.method, skipped, target, data),
-                unexpected=lambda template: outcome_of_unexpected(template, plan.method, drops, eight=eight),
+                unexpected=lambda template: outcome_of_unexpected(
+                    template, plan.method, drops, target, data, eight=eight
+                ),
                 of_mismatch=lambda row: outcome_of_mismatch(row, known, plan.method, skipped),
                 bare="fails",
                 doubled="fails",

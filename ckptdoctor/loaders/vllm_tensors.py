@@ -100,13 +100,17 @@ def outcome_of_mismatch(
 
 
 def outcome_of_unexpected(
-    template: str, method: str, dropped: Callable[[str], bool], *, eight: bool
+    template: str, method: str, dropped: Callable[[str], bool], target: Target, data: Data, *, eight: bool
 ) -> Outcome:
     """A tensor without a place raises, unless it is a bias, a rotary table, taken for part of a packed weight, or its
     model passes over it.
     """
     if template.endswith((".bias", "rotary_emb.inv_freq")) or dropped(template):
         return "ok"
+    if template.endswith(_CACHE):
+        if method or facts.does(data, "cache-scales-are-mapped", target.version):
+            return "ok"
+        return "fails" if facts.does(data, "cache-scales-need-a-method", target.version) else "unknown"
     return "ok" if method == BNB and _taken(template, eight=eight) else "fails"
 
 
@@ -116,6 +120,9 @@ _COMPANIONS_8BIT = (".scb", ".weight_format")
 
 _KV_SCALES = ("k_scale", "v_scale", "q_scale", "kv_scale")
 """Scales of the cache: their names are mapped, and dropped where nothing asks for them."""
+_CACHE = tuple(f".{name}" for name in (*_KV_SCALES, "k_zero_point", "v_zero_point", "q_zero_point"))
+"""Endings that go to the attention layer, or are dropped: ``maybe_remap_kv_scale_name`` of
+model_loader/weight_utils.py, later ``get_cache_scale_mapper`` of the quantisation method."""
 
 
 def _taken(name: str, *, eight: bool) -> bool:

@@ -64,7 +64,7 @@ def _judge(case: Case, records: list[dict[str, object]]) -> Iterator[Triple]:
     with tempfile.TemporaryDirectory() as folder:
         report = check_source(
             open_source(materialise(case, Path(folder))),
-            [parse_target(name) for name in names],
+            [parse_target(_ran_with(name, record)) for name, record in zip(names, records, strict=True)],
             base=None if base is None else open_source(base),
         )
     for name, record, verdict in zip(names, records, report.verdicts, strict=True):
@@ -85,6 +85,18 @@ def target_of(record: dict[str, object]) -> str:
     loader = str(record["loader"])
     names = [loader, *(name for name in versions if name == "vllm-bnb-plugin")]
     return ",".join(f"{name}=={str(versions[name]).partition('+')[0]}" for name in names)
+
+
+def _ran_with(name: str, record: dict[str, object]) -> str:
+    """Add to a target what decides in transformers only for one format: the library that reads it."""
+    versions = record["versions"]
+    assert isinstance(versions, dict)
+    library = "compressed-tensors"
+    return (
+        f"{name},{library}=={versions[library]}"
+        if name.startswith("transformers") and library in versions
+        else name
+    )
 
 
 def markdown(found: list[Triple]) -> str:

@@ -20,6 +20,8 @@ from typing import Any
 from tests.observe.paths import OBSERVED, SOUND
 
 RECORDS = OBSERVED / "versions" / "records.jsonl"
+FORMATS = OBSERVED / "versions" / "formats.jsonl"
+"""Pairs that go together and read one format differently by version: no matter of the environment."""
 PROBE = """
 import json, sys, warnings
 from importlib.metadata import version
@@ -33,12 +35,15 @@ try:
         from peft import LoraConfig
         AutoModelForCausalLM.from_pretrained(dense).add_adapter(LoraConfig(target_modules=["q_proj"]))
     else:
-        AutoModelForCausalLM.from_pretrained(packed)
+        import torch
+        AutoModelForCausalLM.from_pretrained(packed)(torch.tensor([[1, 2, 3]]))
 except Exception as error:
     said = f"{type(error).__name__}: {error}"
 print("@@" + json.dumps({"installed": {n: version(n) for n in (package, "transformers")}, "raised": said}))
 """
-"""PEFT: an adapter is added through transformers. bitsandbytes: a 4-bit checkpoint is loaded."""
+"""PEFT: an adapter is added through transformers. Of the others a checkpoint of their format is run."""
+PACKED = {"bitsandbytes": "llama-nf4", "compressed-tensors": "qwen2-ct-asym"}
+"""Package → the sound fixture that it reads."""
 
 
 def observe(python: str, wanted: str) -> dict[str, Any]:
@@ -47,7 +52,14 @@ def observe(python: str, wanted: str) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", folder, wanted]
         subprocess.run(pip, check=True)
-        command = [python, "-c", PROBE, package, str(SOUND / "llama-bf16"), str(SOUND / "llama-nf4")]
+        command = [
+            python,
+            "-c",
+            PROBE,
+            package,
+            str(SOUND / "llama-bf16"),
+            str(SOUND / PACKED.get(package, "")),
+        ]
         env = {**os.environ, "PYTHONPATH": folder}
         done = subprocess.run(command, check=True, capture_output=True, text=True, env=env, timeout=600)
     record: dict[str, Any] = json.loads(done.stdout.rpartition("@@")[2])
@@ -64,20 +76,20 @@ def main() -> None:
     parser.add_argument("packages", nargs="+", metavar="PACKAGE==VERSION")
     options = parser.parse_args()
     RECORDS.parent.mkdir(parents=True, exist_ok=True)
-    known = read()
     for wanted in options.packages:
         record = observe(options.python, wanted)
-        known = [other for other in known if other["installed"] != record["installed"]] + [record]
+        path = FORMATS if wanted.startswith("compressed-tensors==") else RECORDS
+        known = [other for other in read(path) if other["installed"] != record["installed"]] + [record]
+        lines = sorted(json.dumps(each, sort_keys=True) for each in known)
+        path.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
         print(record["installed"], record["raised"] or "ok")
-    lines = sorted(json.dumps(record, sort_keys=True) for record in known)
-    RECORDS.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
 
 
-def read() -> list[dict[str, Any]]:
-    """Return all records."""
-    if not Path(RECORDS).is_file():
+def read(path: Path = RECORDS) -> list[dict[str, Any]]:
+    """Return all records of one file."""
+    if not path.is_file():
         return []
-    return [json.loads(line) for line in RECORDS.read_text(encoding="utf-8").splitlines()]
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from ...checkpoint.comparison import Missing
 from ...checkpoint.nouns import Checkpoint, Leaf, Signature, View
-from ...model import Outcome, Target
+from ...model import Location, Outcome, Target
 from .. import facts, skips
 from ..base import Event
 from ..modules import Architecture
@@ -27,6 +27,12 @@ METHODS = frozenset({"compressed-tensors", "fp8", "mxfp4", "torchao"})
 _INTEGER_FORMATS = frozenset({"int-quantized", "naive-quantized"})
 _WHOLE_FORMATS = _INTEGER_FORMATS | {"float-quantized"}
 _UNFILLED = "weight_shape"
+_AT = (Location("config.json", "/quantization_config"),)
+_ORDER = "the activation order depends on the version of compressed-tensors"
+_ZEROS = (
+    "compressed-tensors 0.14 to 0.17 read these zero points, older and newer ones refuse them; say which you have: "
+    "--for transformers=={version},compressed-tensors==X.Y.Z"
+)
 
 
 class Read(NamedTuple):
@@ -55,12 +61,24 @@ def read(
         return Read({}, [], f"{method} experts have not been observed in transformers")
     if method == "fp8":
         return _fp8(block, view, known, dtype)
-    choose = _compressed(block)
-    held, events = compared(view, known, choose, _policy(five), dtype)
-    ordered = any(group.actorder in ("group", "dynamic") for group in declared.groups(block))
-    return Read(
-        held, events, "the activation order depends on the version of compressed-tensors" if ordered else ""
+    library = target.versions.get("compressed-tensors", "")
+    zeros = facts.regime(data, library, "packed_zero_points") if library else ""
+    held, events = compared(view, known, _compressed(block, zeros), _policy(five), dtype)
+    found = declared.groups(block)
+    ordered = any(group.actorder in ("group", "dynamic") for group in found)
+    asymmetric = any(
+        not group.layout.symmetric and group.layout.format == "pack-quantized" for group in found
     )
+    if asymmetric and zeros == "refused":
+        event = {
+            "loader": "transformers",
+            "method": "compressed-tensors",
+            "key": "symmetric",
+            "value": "false",
+        }
+        events.append(Event("method-refused", "fails", event, _AT))
+    doubt = _ORDER if ordered else _ZEROS.format(version=target.version) if asymmetric and not zeros else ""
+    return Read(held, events, doubt)
 
 
 def of_missing(row: Missing, method: str, block: Mapping[str, object], target: Target, data: Data) -> Outcome:
@@ -74,8 +92,12 @@ def of_missing(row: Missing, method: str, block: Mapping[str, object], target: T
     return "fails" if formats & _WHOLE_FORMATS else "unknown"
 
 
-def _compressed(block: Mapping[str, object]) -> Choose:
-    """compressed-tensors matches a target or an ignored name by equality, by expression or by class."""
+def _compressed(block: Mapping[str, object], zeros: str) -> Choose:
+    """compressed-tensors matches a target or an ignored name by equality, by expression or by class.
+
+    ``zeros`` is what its version does about packed zero points: from 0.18 on it makes one a row, and those in the file
+    do not fit.
+    """
     found, ignore = declared.groups(block), declared.texts(block.get("ignore"))
     packed = block.get("quantization_status") == "compressed"
 
@@ -84,8 +106,7 @@ def _compressed(block: Mapping[str, object]) -> Choose:
             return None
         for group in found:
             if "Linear" in group.targets or skips.compressed_tensors(module, group.targets):
-                # apply_quantization_config makes one zero point a row, and the packed ones do not fit
-                return group.layout._replace(zeros_by_row=True) if packed else None
+                return group.layout._replace(zeros_by_row=zeros == "by-row") if packed else None
         return None
 
     return choose

@@ -70,7 +70,9 @@ def refusals(method: str, block: Mapping[str, object], target: Target, data: Dat
     if family == "compressed-tensors":
         found += _refused_groups(block, target, data)
     return [
-        Event("method-refused", "fails", {"method": family, "key": key, "value": value}, _AT)
+        Event(
+            "method-refused", "fails", {"loader": "vLLM", "method": family, "key": key, "value": value}, _AT
+        )
         for key, value in found
     ]
 
