@@ -38,6 +38,7 @@ def live(name: str, version: str) -> tuple[dict[str, str], list[Record]]:
 def test_the_real_loader_still_does_what_was_recorded(name: str, version: str) -> None:
     recorded, found = live(name, version)
     assert {record.versions["transformers"] for record in found} == {version}
+    assert found
     differ = {r.case: (recorded[r.case], r.outcome) for r in found if recorded[r.case] != r.outcome}
     assert differ == {}
 

@@ -93,7 +93,9 @@ class Vllm:
             drops = in_vllm.drops_name(ckpt, target, data)
             if plan.method == BNB and not in_flight and known.expected and _all_skipped(view, known, skipped):
                 at = (Location("config.json", "/quantization_config/llm_int8_skip_modules"),)
-                events.append(Event("nothing-quantized", "fails", {}, at, error=_NOTHING))
+                events.append(
+                    Event("nothing-quantized", "fails", {"key": "llm_int8_skip_modules"}, at, error=_NOTHING)
+                )
             events += tensor_events(
                 view,
                 known,

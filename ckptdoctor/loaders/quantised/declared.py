@@ -80,7 +80,7 @@ def fp8(block: Block) -> Layout:
 def gptq(block: Block) -> Layout | None:
     """Return the layout of a GPTQ block, None when its numbers make no sense."""
     bits, size = number(block.get("bits"), 0), number(block.get("group_size"), -1)
-    if bits not in (2, 4, 8):
+    if bits not in (2, 3, 4, 8):
         return None
     return Layout(
         "gptq", bits=bits, group=size if size > 0 else None, symmetric=block.get("sym") is not False

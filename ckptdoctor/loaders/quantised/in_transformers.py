@@ -16,13 +16,13 @@ from .. import facts, skips
 from ..base import Event
 from ..modules import Architecture
 from ..precision import Held
-from . import declared, mxfp4, torchao
+from . import declared, mxfp4, packed_in_transformers, torchao
 from .layout import Layout, Shape
 from .matching import Choose, Policy, compared
 
 Data = Mapping[str, object]
 
-METHODS = frozenset({"compressed-tensors", "fp8", "mxfp4", "torchao"})
+METHODS = frozenset({"compressed-tensors", "fp8", "mxfp4", "torchao", "gptq", "awq"})
 """Methods modelled here."""
 _INTEGER_FORMATS = frozenset({"int-quantized", "naive-quantized"})
 _WHOLE_FORMATS = _INTEGER_FORMATS | {"float-quantized"}
@@ -59,6 +59,8 @@ def read(
         return Read(*torchao.read(ckpt, view, dtype))
     if experts:
         return Read({}, [], f"{method} experts have not been observed in transformers")
+    if method in ("gptq", "awq"):
+        return Read(*packed_in_transformers.read(ckpt, block, view, known, method, dtype))
     if method == "fp8":
         return _fp8(block, view, known, dtype)
     library = target.versions.get("compressed-tensors", "")
@@ -86,6 +88,8 @@ def of_missing(row: Missing, method: str, block: Mapping[str, object], target: T
     if not facts.does(data, "parts-are-initialised", target.version):
         formats = {group.layout.format for group in declared.groups(block)}
         return "corrupt" if method != "compressed-tensors" or formats & _WHOLE_FORMATS else "fails"
+    if method in ("gptq", "awq"):
+        return packed_in_transformers.of_missing(method)
     if method != "compressed-tensors" or row.template.startswith("lm_head"):
         return "corrupt"
     formats = {group.layout.format for group in declared.groups(block)}

@@ -94,11 +94,10 @@ def _fp8(layout: Layout, rows: int, columns: int) -> dict[str, Shape | None]:
 
 
 def _gptq(layout: Layout, rows: int, columns: int) -> dict[str, Shape | None]:
-    per = 32 // layout.bits
     groups = -(-columns // layout.group) if layout.group else 1
     return {
-        "qweight": (columns // per, rows),
-        "qzeros": (groups, rows // per),
+        "qweight": (columns * layout.bits // 32, rows),
+        "qzeros": (groups, rows * layout.bits // 32),
         "scales": (groups, rows),
         "g_idx": (columns,),
     }

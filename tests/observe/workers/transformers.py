@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,8 @@ PACKAGES = (
     "safetensors",
     "compressed-tensors",
 )
+READERS = ("optimum", "gptqmodel")
+"""What reads GPTQ and AWQ; not every environment has them."""
 IDS = torch.tensor([[1, 17, 42, 99, 3, 200, 8, 64, 128, 250, 5, 31]])
 TEXT_LIMIT = 2000
 # A value that went through one rounding to bfloat16 differs by less than this share of the largest.
@@ -148,7 +151,8 @@ def named(what: str, names: Any) -> str:
 
 def versions() -> dict[str, str]:
     """The exact version of every package that takes part."""
-    return {name: version(name) for name in PACKAGES}
+    found = {name: version(name) for name in PACKAGES}
+    return found | {name: version(name) for name in READERS if find_spec(name)}
 
 
 if __name__ == "__main__":
