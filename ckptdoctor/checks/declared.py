@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from ..checkpoint.declared import skip_list
 from ..checkpoint.declared_scheme import Said, said
 from ..checkpoint.names import join
 from ..checkpoint.nouns import Declared, Signature
+from ..checkpoint.skip_entries import Entry
+from ..checkpoint.skip_matching import matched
+from ..loaders.modules import is_mlx
 from ..model import Fact, Hit, Location, Skip
 from .base import Context, Need, Params, needs
 
 _SCHEMES = {
     "gptq": ("gptq",),
+    "mlx": ("mlx-affine",),
     "awq": ("awq", "awq-gemv", "awq-gemv-fast"),
     "compressed-tensors": ("ct-packed",),
     "fp8": ("fp8-block",),
@@ -28,30 +31,68 @@ def _told(context: Context) -> Iterator[tuple[Declared, Said]]:
 
 
 def _stored(context: Context, declared: Declared) -> Iterator[Signature]:
-    wanted: Sequence[str] = _SCHEMES.get(declared.method, ())
+    mlx = not declared.method and is_mlx(context.ckpt)
+    wanted: Sequence[str] = _SCHEMES.get("mlx" if mlx else declared.method, ())
     for signature in context.view.signatures:
         if signature.stored.scheme in wanted and all(leaf.dtype for leaf in signature.leaves):
             yield signature
 
 
 def numbers(context: Context, params: Params) -> Iterator[Hit | Skip]:
-    """Yield modules whose ``key`` (bits or group) settles to another number than is declared for all modules."""
+    """Yield modules whose ``key`` (bits or group) settles to another number than is declared for them."""
     key = str(params["key"])
     for declared, told in _told(context):
         expected = told.bits if key == "bits" else told.group
-        if expected is None or told.varies or told.block is not None:
+        if expected is None or told.block is not None:
             continue
+        found = matched(context.view, declared)
+        if found.doubt or (told.varies and not found.entries):
+            yield Skip(
+                "", "abstained", found.doubt or "the config tells modules apart in a way that is not known"
+            )
+            continue
+        own, skipped = found.of("override"), found.of("skip")
+        place = declared.pointer + told.pointer
         for signature in _stored(context, declared):
             got = signature.stored.bits if key == "bits" else signature.stored.group
-            whole = signature.stored.in_features
-            if got is None or got == expected or (key == "group" and expected == -1 and got == whole):
+            if got is None:
                 continue
-            if key == "group" and whole is not None and -(-whole // got) == -(-whole // max(1, expected)):
-                continue  # as many groups either way
-            place = declared.pointer + told.pointer
-            facts: dict[str, Fact] = {"declared": expected, "stored": got, "scheme": signature.stored.scheme}
-            at = (*context.view.locate(signature, limit=99), Location(declared.file, place))
-            yield Hit(facts, at, signature.template, signature.count)
+            wrong: dict[tuple[int, str], list[str]] = {}
+            for module in signature.modules if own else ():
+                if (
+                    module in own
+                    and module not in skipped
+                    and (value := _number(own[module], key)) is not None
+                ):
+                    wrong.setdefault((value, own[module].pointer), []).append(module)
+            rest = [m for m in signature.modules if m not in own or _number(own[m], key) is None]
+            wrong.setdefault((expected, place), []).extend(m for m in rest if m not in skipped)
+            for (value, pointer), modules in wrong.items():
+                if modules and not _agree(key, value, got, signature.stored.in_features):
+                    facts: dict[str, Fact] = {
+                        "declared": value,
+                        "stored": got,
+                        "scheme": signature.stored.scheme,
+                    }
+                    leaf = signature.leaves[0].name
+                    names = [join(module, leaf) for module in modules[:99]]
+                    at = tuple(Location(context.view.owner.get(name, ""), tensor=name) for name in names)
+                    at = (*at, Location(declared.file, pointer))
+                    yield Hit(facts, at, signature.template, len(modules))
+
+
+def _number(entry: Entry, key: str) -> int | None:
+    value = entry.settings.get("bits" if key == "bits" else "group_size")
+    return value if type(value) is int else None
+
+
+def _agree(key: str, declared: int, stored: int, width: int | None) -> bool:
+    """Whether two numbers come to the same: one group a row, or as many groups either way."""
+    if declared == stored:
+        return True
+    if key == "bits" or width is None:
+        return False
+    return (declared == -1 and stored == width) or -(-width // stored) == -(-width // max(1, declared))
 
 
 def _zeros(context: Context) -> Iterator[tuple[Declared, Said, Signature, str]]:
@@ -86,18 +127,3 @@ def zeros_label(context: Context, params: Params) -> Iterator[Hit | Skip]:
         if stored is not None and label in ("gptq", "gptq_v2") and label != stored:
             at = (Location(declared.file, declared.pointer), Location("", tensor=tensor))
             yield Hit({"declared": label, "stored": stored}, at, signature.template, signature.count)
-
-
-def listed(context: Context, params: Params) -> Iterator[Hit | Skip]:
-    """Yield modules that the skip list names in full and that are stored quantised; patterns are left to loaders."""
-    for declared, _ in _told(context):
-        if declared.method == "bitsandbytes":
-            return  # told by the models of its loaders
-        names = frozenset(skip_list(declared))
-        for signature in context.view.signatures if names else ():
-            if signature.stored.quantized and (named := names.intersection(signature.modules)):
-                leaf = signature.leaves[0].name
-                places = [join(module, leaf) for module in sorted(named)[:100]]
-                at = tuple(Location(context.view.owner.get(name, ""), tensor=name) for name in places)
-                facts: dict[str, Fact] = {"method": declared.method, "scheme": signature.stored.scheme}
-                yield Hit(facts, at, signature.template, len(named))

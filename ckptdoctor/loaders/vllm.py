@@ -165,16 +165,31 @@ def _not_split(ckpt: Checkpoint, method: str, target: Target, legal: tuple[int, 
 
 
 def declared_block(ckpt: Checkpoint) -> Mapping[str, object]:
-    """Return ``quantization_config`` of config.json as an object, empty when there is none."""
+    """Return the block that vLLM takes for its quantisation, empty when there is none.
+
+    https://github.com/vllm-project/vllm/blob/v0.32.0/vllm/transformers_utils/config.py (get_config)
+    """
     block = ckpt.config.get("quantization_config")
+    if block is None and (sidecar := ckpt.object("hf_quant_config.json")):
+        return sidecar if sidecar.get("quant_method") else {**sidecar, "quant_method": "modelopt"}
+    if block is None:
+        nested = ckpt.config.get("text_config")
+        places = (ckpt.config.get("compression_config"), *_nested(nested))
+        block = next((place for place in places if isinstance(place, dict)), None)
     return block if isinstance(block, dict) else {}
+
+
+def _nested(text_config: object) -> tuple[object, ...]:
+    keys = ("quantization_config", "compression_config")
+    return tuple(text_config.get(key) for key in keys) if isinstance(text_config, dict) else ()
 
 
 def _skipper(ckpt: Checkpoint, data: Data) -> Callable[[str], bool]:
     """Return the test "does the skip list of config.json name this module (or this weight's module)"."""
     listed = declared_block(ckpt).get("llm_int8_skip_modules")
     patterns = [item for item in listed if isinstance(item, str)] if isinstance(listed, list) else []
-    return lambda name: skips.vllm_bnb(fused_name(name.removesuffix(".weight"), data), patterns)
+    listed = skips.vllm_bnb(patterns)
+    return lambda name: listed(fused_name(name.removesuffix(".weight"), data))
 
 
 _NOTHING = "AssertionError: vLLM currently does not support BNB quantization for"

@@ -76,14 +76,16 @@ def of_missing(row: Missing, method: str, block: Mapping[str, object], target: T
 
 def _compressed(block: Mapping[str, object]) -> Choose:
     """compressed-tensors matches a target or an ignored name by equality, by expression or by class."""
-    found, ignore = declared.groups(block), declared.texts(block.get("ignore"))
+    ignore = declared.texts(block.get("ignore"))
+    ignored = skips.compressed_tensors(ignore)
+    targeted = [(group, skips.compressed_tensors(group.targets)) for group in declared.groups(block)]
     packed = block.get("quantization_status") == "compressed"
 
     def choose(_: Signature, module: str) -> Layout | None:
-        if skips.compressed_tensors(module, ignore) or "Linear" in ignore:
+        if ignored(module) or "Linear" in ignore:
             return None
-        for group in found:
-            if "Linear" in group.targets or skips.compressed_tensors(module, group.targets):
+        for group, means in targeted:
+            if "Linear" in group.targets or means(module):
                 # apply_quantization_config makes one zero point a row, and the packed ones do not fit
                 return group.layout._replace(zeros_by_row=True) if packed else None
         return None
@@ -125,15 +127,16 @@ def _fp8(block: Mapping[str, object], view: View, known: Architecture, dtype: st
     listed = declared.texts(block.get("modules_to_not_convert")) or declared.texts(
         block.get("ignored_layers")
     )
+    skipped = skips.transformers5(listed)
     doubts: list[str] = []
 
     def choose(signature: Signature, module: str) -> Layout | None:
         last = module.rpartition(".")[2]
         codes = any(leaf.dtype.startswith("F8") for leaf in signature.leaves)
         scaled = any("scale" in leaf.name for leaf in signature.leaves)
-        if codes and skips.transformers5(module, listed):
+        if codes and skipped(module):
             doubts.append("a module in the skip list is stored in FP8: a CPU takes it, a GPU does not")
-        if not codes and not scaled and last != "lm_head" and not skips.transformers5(module, listed):
+        if not codes and not scaled and last != "lm_head" and not skipped(module):
             doubts.append("a 16-bit module that no list names: a CPU takes it, a GPU does not")
         return layout if codes or scaled else None
 
