@@ -1,18 +1,18 @@
 """Which modules an entry of a skip list means, in time that a long list and a large model do not multiply.
 
-Names are folded by their digits first: 50,000 experts are some dozens of names then, and an entry without digits
-cannot tell names apart that fold alike. An entry with digits is tried only on names that fold to what it folds to.
-Expressions with digits are tried on all names, within a budget.
+Most entries cannot tell numbers apart, and are tried once for all modules of a template; one with a number is tried on
+the modules of those templates that it may mean. For expressions that count letters names are folded by their digits:
+50,000 experts are some dozens of names then. Expressions with digits are tried on all names, within a budget.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from itertools import islice
+from itertools import chain, islice
 from typing import NamedTuple
 
-from .nouns import Declared, View
+from .nouns import Declared, Signature, View
 from .skip_entries import Dialect, Entry, entries
 from .tame import Expression, Untame
 
@@ -24,6 +24,9 @@ _FOLD = str.maketrans("123456789", "000000000")
 _BOUNDARY = r"(?:(?<=\.)|(?=\.|$))"
 _MOST_HINTS = 1000
 _DIGIT = re.compile(r"\d", re.ASCII)
+_NUMBER = re.compile(r"(?<![^.])\d+(?![^.])", re.ASCII)
+_COUNTS = re.compile(r"\\[dDwWsS](?![*+])|[?{\[]|(?<!\w)\.(?![*+])|\.(?![*+\w]|$)")
+"""What in an expression may tell a number of one digit from one of two: a single character that can be a digit."""
 _PREFIXES = frozenset({"model", "language_model", "transformer", "base_model", "module"})
 _FUSED = {"qkv_proj": ("q_proj", "k_proj", "v_proj"), "gate_up_proj": ("gate_proj", "up_proj")}
 _PART_OF = {part: name for name, parts in _FUSED.items() for part in parts}
@@ -62,7 +65,7 @@ def matched(view: View, declared: Declared) -> Matched:
 def _matched(view: View, rows: tuple[Entry, ...]) -> Matched:
     if not rows:
         return Matched((), (), ())
-    names = Names(module for signature in view.signatures for module in signature.modules)
+    names = Names(view.signatures)
     modules: list[tuple[str, ...]] = []
     hinted: list[tuple[str, ...]] = []
     try:
@@ -79,12 +82,15 @@ def _matched(view: View, rows: tuple[Entry, ...]) -> Matched:
 
 
 class Names:
-    """Module names, folded by their digits."""
+    """The names of all modules, by template and, once somebody asks, folded by their digits."""
 
-    def __init__(self, modules: Iterable[str]) -> None:
-        self.folded: dict[str, list[str]] = {}
-        for module in modules:
-            self.folded.setdefault(module.translate(_FOLD), []).append(module)
+    def __init__(self, signatures: Iterable[Signature]) -> None:
+        self._by_template: dict[str, list[str]] = {}
+        for signature in signatures:
+            name = signature.template.replace("*", "0")
+            known = self._by_template.get(name)
+            self._by_template[name] = [*known, *signature.modules] if known else signature.modules
+        self._folded: dict[str, list[str]] = {}
         self._coarse: dict[tuple[str, str], list[str]] = {}
         self._all: frozenset[str] | None = None
         self._left = MAX_STEPS
@@ -109,21 +115,29 @@ class Names:
 
     def _search(self, text: str, test_of: Callable[[str], Test], *, expression: bool) -> Iterator[str]:
         digits = _DIGIT.search(text) is not None
-        every = digits and expression
-        chosen = list(self.folded) if every else self._chosen(text.translate(_FOLD), test_of)
         test = test_of(text) if digits else None
-        for folded in chosen:
-            modules = self.folded[folded]
-            self._spend(len(modules))
-            yield from modules if test is None else filter(test, modules)
+        names: Mapping[str, list[str]] = self._by_template
+        if expression and (digits or _COUNTS.search(text.replace(r"\.", "_"))):
+            names = self._fold()
+        chosen = names if digits and expression else self._chosen(_NUMBER.sub("0", text), test_of, names)
+        for name in chosen:
+            self._spend(len(names[name]))
+            yield from names[name] if test is None else filter(test, names[name])
 
-    def _chosen(self, text: str, test_of: Callable[[str], Test]) -> list[str]:
-        """Return the folded names that ``text``, folded too, may mean; a long list folds to few texts."""
+    def _chosen(self, text: str, test_of: Callable[[str], Test], names: Mapping[str, list[str]]) -> list[str]:
+        """Return the names that ``text`` may mean; a long list, folded, has few texts."""
         key = (text, test_of.__name__)
         if key not in self._coarse:
-            self._spend(len(self.folded))
-            self._coarse[key] = list(filter(test_of(text), self.folded))
+            self._spend(len(names))
+            self._coarse[key] = list(filter(test_of(text), names))
         return self._coarse[key]
+
+    def _fold(self) -> Mapping[str, list[str]]:
+        if not self._folded:
+            for modules in self._by_template.values():
+                for module in modules:
+                    self._folded.setdefault(module.translate(_FOLD), []).append(module)
+        return self._folded
 
     def _is_exact(self, entry: Entry) -> bool:
         """Whether the entry can name nothing but the one module that is called so."""
@@ -132,7 +146,7 @@ class Names:
 
     def _known(self) -> frozenset[str]:
         if self._all is None:
-            self._all = frozenset(module for modules in self.folded.values() for module in modules)
+            self._all = frozenset(chain.from_iterable(self._by_template.values()))
         return self._all
 
     def _spend(self, steps: int) -> None:

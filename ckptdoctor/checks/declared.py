@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from ..checkpoint.declared_scheme import Said, said
 from ..checkpoint.names import join
@@ -55,18 +55,11 @@ def numbers(context: Context, params: Params) -> Iterator[Hit | Skip]:
         place = declared.pointer + told.pointer
         for signature in _stored(context, declared):
             got = signature.stored.bits if key == "bits" else signature.stored.group
-            if got is None:
+            if got is None or (not own and _agree(key, expected, got, signature.stored.in_features)):
                 continue
-            wrong: dict[tuple[int, str], list[str]] = {}
-            for module in signature.modules if own else ():
-                if (
-                    module in own
-                    and module not in skipped
-                    and (value := _number(own[module], key)) is not None
-                ):
-                    wrong.setdefault((value, own[module].pointer), []).append(module)
-            rest = [m for m in signature.modules if m not in own or _number(own[m], key) is None]
-            wrong.setdefault((expected, place), []).extend(m for m in rest if m not in skipped)
+            wrong = {(expected, place): signature.modules}
+            if own or skipped:
+                wrong = _by_number(signature.modules, own, skipped, key, (expected, place))
             for (value, pointer), modules in wrong.items():
                 if modules and not _agree(key, value, got, signature.stored.in_features):
                     facts: dict[str, Fact] = {
@@ -79,6 +72,25 @@ def numbers(context: Context, params: Params) -> Iterator[Hit | Skip]:
                     at = tuple(Location(context.view.owner.get(name, ""), tensor=name) for name in names)
                     at = (*at, Location(declared.file, pointer))
                     yield Hit(facts, at, signature.template, len(modules))
+
+
+def _by_number(
+    modules: Sequence[str],
+    own: Mapping[str, Entry],
+    skipped: Mapping[str, Entry],
+    key: str,
+    usual: tuple[int, str],
+) -> dict[tuple[int, str], list[str]]:
+    """Return the number declared and where it stands → the modules that it is meant for."""
+    found: dict[tuple[int, str], list[str]] = {}
+    for module in modules:
+        if module not in skipped:
+            entry = own.get(module)
+            value = _number(entry, key) if entry else None
+            found.setdefault((value, entry.pointer) if entry and value is not None else usual, []).append(
+                module
+            )
+    return found
 
 
 def _number(entry: Entry, key: str) -> int | None:

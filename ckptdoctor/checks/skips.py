@@ -31,6 +31,8 @@ def unmatched(context: Context, params: Params) -> Iterator[Hit | Skip]:
         if found.doubt or not all_readable(context.ckpt, context.view):
             yield from _doubt(found)
             continue
+        if not any(found.hinted):
+            continue
         named = found.of("skip")
         owner = {m: s for s in context.view.signatures if s.stored.quantized for m in s.modules}
         for entry, modules, hints in zip(found.entries, found.modules, found.hinted, strict=True):
