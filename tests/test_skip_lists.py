@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from pathlib import Path
 
 import pytest
 
@@ -11,11 +12,15 @@ from ckptdoctor.checkpoint import load
 from ckptdoctor.checkpoint.nouns import Checkpoint
 from ckptdoctor.checkpoint.skip_entries import entries
 from ckptdoctor.checkpoint.skip_matching import Matched, matched
+from ckptdoctor.engine import check_source
 from ckptdoctor.loaders import skips
 from ckptdoctor.model import Report
+from ckptdoctor.sources import open_source
 from ckptdoctor.sources.memory import MemorySource
+from ckptdoctor.targets import default_targets, parse_target
 
 from .headers import shard
+from .observe.cases import load_cases, materialise
 
 MODULES = (
     "lm_head",
@@ -48,7 +53,14 @@ def names(block: dict[str, object], modules: tuple[str, ...] = MODULES) -> Match
     ("block", "named"),
     [
         ({"quant_method": "bitsandbytes", "llm_int8_skip_modules": ["lm_head", 3]}, {"lm_head"}),
-        ({"quant_method": "fp8", "modules_to_not_convert": ["model.layers.1"]}, {Q1}),
+        (
+            {
+                "quant_method": "fp8",
+                "activation_scheme": "static",
+                "modules_to_not_convert": ["model.layers.1"],
+            },
+            {Q1},
+        ),
         ({"quant_method": "fp8", "ignored_layers": [Q0]}, {Q0}),
         ({"quant_method": "fp8", "modules_to_not_convert": ["mlp.gate"]}, {MODULES[1]}),
         ({"quant_method": "mxfp4", "modules_to_not_convert": ["model.layers.*.self_attn"]}, {Q0, Q1, Q10}),
@@ -119,9 +131,6 @@ def test_hostile_expressions_are_not_matched(pattern: str) -> None:
 
 
 def test_hostile_expressions_leave_loaders_unknown() -> None:
-    from ckptdoctor.engine import check_source
-    from ckptdoctor.targets import parse_target
-
     block = {"quant_method": "compressed-tensors", "format": "pack-quantized", "ignore": ["re:(a+)+$"]}
     files = {
         "config.json": json.dumps({"model_type": "llama", "quantization_config": block}).encode(),
@@ -174,3 +183,122 @@ def test_long_lists_over_large_models_are_fast() -> None:
 def test_loaders_match_in_their_own_way(dialect: object, patterns: list[str], taken: set[str]) -> None:
     assert callable(dialect)
     assert set(filter(dialect(patterns), MODULES)) == taken
+
+
+DENSE = {"weight": ("BF16", [64, 128])}
+PACKED = {"weight_packed": ("I32", [64, 16]), "weight_scale": ("BF16", [64, 4]), "weight_shape": ("I64", [2])}
+FP8 = {"weight": ("F8_E4M3", [64, 128]), "weight_scale": ("F32", []), "input_scale": ("F32", [])}
+WEIGHTS = {"num_bits": 4, "type": "int", "strategy": "group", "group_size": 32, "symmetric": True}
+CT = {
+    "quant_method": "compressed-tensors",
+    "format": "pack-quantized",
+    "config_groups": {"group_0": {"targets": ["Linear"], "weights": WEIGHTS}},
+}
+LAYER = "model.layers.0"
+TEXT = "model.language_model.layers.0"
+
+
+@pytest.mark.parametrize(
+    ("model", "block", "dense", "quantised", "scheme"),
+    [
+        (
+            "qwen3_moe",
+            {**CT, "ignore": ["lm_head", "re:.*mlp.gate$"]},
+            [f"{LAYER}.mlp.gate"],
+            [f"{LAYER}.o"],
+            PACKED,
+        ),
+        (
+            "llama",
+            {**CT, "ignore": ["lm_head", f"{LAYER}.self_attn.qkv_proj"]},
+            [f"{LAYER}.self_attn.{part}_proj" for part in "qkv"],
+            [f"{LAYER}.mlp.down_proj"],
+            PACKED,
+        ),
+        (
+            "qwen3_vl",
+            {**CT, "ignore": ["lm_head", "re:.*visual.*", f"{TEXT}.mlp.down_proj"]},
+            [f"{TEXT}.mlp.down_proj", "model.visual.blocks.0.attn.qkv"],
+            [f"{TEXT}.mlp.up_proj", f"{TEXT}.mlp.gate_proj"],
+            PACKED,
+        ),
+        (
+            "deepseek_v3",
+            {**CT, "ignore": ["lm_head", "model.layers.61.eh_proj", "model.layers.61.shared_head.head"]},
+            ["model.layers.61.eh_proj"],
+            [f"{LAYER}.mlp.down_proj"],
+            PACKED,
+        ),
+        (
+            "llama",
+            {**CT, "ignore": ["lm_head", "model.embed_tokens"]},
+            [],
+            [f"{LAYER}.mlp.down_proj"],
+            PACKED,
+        ),
+        (
+            "llama4",
+            {"quant_method": "modelopt", "quant_algo": "FP8", "ignore": ["*.router*", "*vision*", "lm_head"]},
+            [f"{LAYER}.feed_forward.router"],
+            [f"{LAYER}.feed_forward.shared_expert.down_proj"],
+            FP8,
+        ),
+        (
+            "qwen3_5",
+            {**CT, "ignore": [f"{TEXT}.linear_attn", f"{TEXT}.linear_attn.norm", "re:^mtp.*", "lm_head"]},
+            [f"{TEXT}.linear_attn.norm"],
+            [f"{TEXT}.mlp.down_proj"],
+            PACKED,
+        ),
+        (
+            "gpt_oss",
+            {
+                "quant_method": "fp8",
+                "activation_scheme": "static",
+                "modules_to_not_convert": ["model.layers.*.mlp.router", "lm_head"],
+            },
+            [f"{LAYER}.mlp.router"],
+            [f"{LAYER}.self_attn.o_proj"],
+            FP8,
+        ),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_lists_of_real_writers_are_sound(
+    model: str,
+    block: dict[str, object],
+    dense: list[str],
+    quantised: list[str],
+    scheme: dict[str, tuple[str, list[int]]],
+) -> None:
+    tensors = {f"{name}.{leaf}": how for name in dense for leaf, how in DENSE.items()}
+    tensors |= {f"{name}.{leaf}": how for name in quantised for leaf, how in scheme.items()}
+    files = {
+        "config.json": json.dumps({"model_type": model, "quantization_config": block}).encode(),
+        "model.safetensors": shard({**tensors, "lm_head.weight": ("BF16", [32, 64])}),
+    }
+    report = check_source(MemorySource("model", files), [parse_target("vllm==0.32.0")])
+    assert not report.crashes
+    assert [f"{f.rule}: {f.message}" for f in report.findings if f.rule.startswith("quant/")] == []
+
+
+CASES = {case.id: case for case in load_cases()}
+
+
+@pytest.mark.parametrize(
+    ("case", "cause"),
+    [
+        ("lists-gptq-declared-awq", "quant/scheme-differs"),
+        ("lists-nvfp4-declared-packed", "quant/scheme-differs"),
+        ("gptq-config-skips-quantised", "quant/listed-and-quantised"),
+        ("ct-w8a8-ignores-quantised", "quant/listed-and-quantised"),
+        ("gptq-config-lists-too-few", "quant/not-in-block-list"),
+        ("ct-w8a8-all-dense", "quant/declared-but-dense"),
+    ],
+)
+def test_one_cause_is_one_finding(case: str, cause: str, tmp_path: Path) -> None:
+    report = check_source(open_source(str(materialise(CASES[case], tmp_path))), default_targets())
+    assert [finding.rule for finding in report.findings if finding.severity != "note"] == [cause]
+    (finding,) = (finding for finding in report.findings if finding.rule == cause)
+    told = {item.target.label: item.outcome for item in finding.outcomes}
+    assert {v.target.label: v.outcome for v in report.verdicts} == told

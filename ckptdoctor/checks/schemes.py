@@ -46,7 +46,8 @@ def differs(context: Context, params: Params) -> Iterator[Hit | Skip]:
     if any(scheme.startswith("bnb-") for scheme in stored):
         return  # told by the models of its loaders
     scheme, count = stored.most_common(1)[0]
-    facts: dict[str, Fact] = {"declared": _name(declared), "stored": scheme}
+    name = _name(declared)
+    facts: dict[str, Fact] = {"declared": name, "stored": scheme, "pair": f"{scheme} under {name}"}
     first = next(s for s in context.view.signatures if s.stored.scheme == scheme)
     at = (Location(declared.file, declared.pointer), *context.view.locate(first, limit=99))
     yield Hit(facts, at, "", count)

@@ -10,7 +10,7 @@ from ..checkpoint.skip_entries import Entry
 from ..checkpoint.skip_matching import Matched, matched
 from ..loaders.base import Event
 from ..loaders.modules import ROUTERS, all_readable, architecture, family, kind
-from ..model import Fact, Hit, Location, Outcome, Skip
+from ..model import Fact, Hit, Location, Outcome, Skip, worst
 from .base import Context, Params
 
 _FORGETFUL = frozenset({"gptq", "awq", "compressed-tensors", "fp8", "modelopt"})
@@ -77,13 +77,11 @@ def dense(context: Context, params: Params) -> Iterator[Hit | Skip]:
     in other layers that are quantised, as quantisers do not list what they never look at (routers, vision towers).
     What else the models of the loaders look for in vain is told too.
     """
-    told: dict[str, list[tuple[str, Event]]] = {}
-    for reading in context.readings:
-        for event in reading.events:
-            if event.code == "dense-unlisted":
-                told.setdefault(event.subject, []).append((reading.target.label, event))
+    told = _looked_for(context)
     for declared, found in _lists(context):
         yield from _doubt(found)
+        if not _quantises_anything(context):
+            return
         place = Entry("", "by-name", "skip", declared.file, declared.pointer)
         for signature, modules in _forgotten(context, declared, found):
             events = told.pop(signature.template, [])
@@ -95,11 +93,41 @@ def dense(context: Context, params: Params) -> Iterator[Hit | Skip]:
             yield hit._replace(outcome={label: event.outcome for label, event in events})
 
 
+def all_dense(context: Context, params: Params) -> Iterator[Hit | Skip]:
+    """Yield once if loaders look for quantised modules and every module is 16-bit."""
+    told = _looked_for(context)
+    declared = next(context.ckpt.declared(), None)
+    if declared is None or not told or _quantises_anything(context):
+        return
+    outcomes: dict[str, Outcome] = {}
+    for events in told.values():
+        for label, event in events:
+            outcomes[label] = worst([event.outcome, outcomes.get(label, "ok")])
+    count = sum(max(event.count for _, event in events) for events in told.values())
+    at = (
+        Location(declared.file, declared.pointer),
+        *(place for rows in told.values() for place in rows[0][1].at),
+    )
+    yield Hit({"method": declared.method}, at[:_LIMIT], "", count, outcomes)
+
+
+def _looked_for(context: Context) -> dict[str, list[tuple[str, Event]]]:
+    """Return template → target and event, of the 16-bit modules that loaders take for quantised ones."""
+    told: dict[str, list[tuple[str, Event]]] = {}
+    for reading in context.readings:
+        for event in reading.events:
+            if event.code == "dense-unlisted":
+                told.setdefault(event.subject, []).append((reading.target.label, event))
+    return told
+
+
+def _quantises_anything(context: Context) -> bool:
+    return any(signature.stored.quantized for signature in context.view.signatures)
+
+
 def _forgotten(context: Context, declared: Declared, found: Matched) -> Iterator[tuple[Signature, list[str]]]:
     only = any(entry.effect == "only" for entry in found.entries)
     if declared.method not in _FORGETFUL or found.doubt:
-        return
-    if not any(signature.stored.quantized for signature in context.view.signatures):
         return
     if declared.method == "gptq" and not found.entries:
         return  # vLLM reads off the files which modules are quantised

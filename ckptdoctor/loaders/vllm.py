@@ -28,6 +28,7 @@ from .modules import (
 )
 from .precision import SKIPPED, UNDECLARED, Held, disagreements, hold
 from .quantised import in_vllm
+from .quantised.declared import block_in_vllm
 from .vllm_files import BNB, pick_files
 from .vllm_tensors import outcome_of_mismatch, outcome_of_missing, outcome_of_unexpected, stray_companions
 
@@ -81,7 +82,7 @@ class Vllm:
             experts = facts.does(data, "bnb-experts-load", target.version)
             read_as = self._reader(ckpt, plan.method, known, data, in_flight, experts)
             skipped = _skipper(ckpt, data)
-            eight = declared_block(ckpt).get("load_in_8bit") is True
+            eight = block_in_vllm(ckpt).get("load_in_8bit") is True
             if plan.method in in_vllm.FAMILIES:
                 found = in_vllm.read(ckpt, view, known, plan.method, target, data)
                 held, plan = found.held, plan._replace(unknown=found.doubt)
@@ -112,7 +113,7 @@ class Vllm:
         self, ckpt: Checkpoint, method: str, known: Architecture, data: Data, in_flight: bool, experts: bool
     ) -> Callable[[Signature, str], str]:
         """Return the function that says at which scheme one module is held under ``method``."""
-        block = declared_block(ckpt)
+        block = block_in_vllm(ckpt)
         skipped = _skipper(ckpt, data)
         wanted = "bnb-8bit" if block.get("load_in_8bit") and not in_flight else "bnb-4bit"
 
@@ -164,29 +165,9 @@ def _not_split(ckpt: Checkpoint, method: str, target: Target, legal: tuple[int, 
     return [Event("tensor-parallel", "fails", told, (Location("config.json"),))]
 
 
-def declared_block(ckpt: Checkpoint) -> Mapping[str, object]:
-    """Return the block that vLLM takes for its quantisation, empty when there is none.
-
-    https://github.com/vllm-project/vllm/blob/v0.32.0/vllm/transformers_utils/config.py (get_config)
-    """
-    block = ckpt.config.get("quantization_config")
-    if block is None and (sidecar := ckpt.object("hf_quant_config.json")):
-        return sidecar if sidecar.get("quant_method") else {**sidecar, "quant_method": "modelopt"}
-    if block is None:
-        nested = ckpt.config.get("text_config")
-        places = (ckpt.config.get("compression_config"), *_nested(nested))
-        block = next((place for place in places if isinstance(place, dict)), None)
-    return block if isinstance(block, dict) else {}
-
-
-def _nested(text_config: object) -> tuple[object, ...]:
-    keys = ("quantization_config", "compression_config")
-    return tuple(text_config.get(key) for key in keys) if isinstance(text_config, dict) else ()
-
-
 def _skipper(ckpt: Checkpoint, data: Data) -> Callable[[str], bool]:
     """Return the test "does the skip list of config.json name this module (or this weight's module)"."""
-    listed = declared_block(ckpt).get("llm_int8_skip_modules")
+    listed = block_in_vllm(ckpt).get("llm_int8_skip_modules")
     patterns = [item for item in listed if isinstance(item, str)] if isinstance(listed, list) else []
     listed = skips.vllm_bnb(patterns)
     return lambda name: listed(fused_name(name.removesuffix(".weight"), data))
@@ -203,7 +184,7 @@ def _all_skipped(view: View, known: Architecture, skipped: Callable[[str], bool]
 
 def declares_bnb(ckpt: Checkpoint) -> bool:
     """Whether config.json itself says bitsandbytes (vLLM then takes the weights as pre-quantised)."""
-    return str(declared_block(ckpt).get("quant_method", "")).lower() == BNB
+    return str(block_in_vllm(ckpt).get("quant_method", "")).lower() == BNB
 
 
 def fused_name(module: str, data: Data) -> str:
@@ -219,7 +200,7 @@ def settle_method(ckpt: Checkpoint, target: Target, data: Data) -> tuple[str, li
     """Return the quantisation method, refusals, and the packages it takes."""
     at = (Location("config.json", "/quantization_config"),)
     version = target.version
-    block = declared_block(ckpt)
+    block = block_in_vllm(ckpt)
     if is_mlx(ckpt):
         return "", [Event("mlx", "fails", {}, at)], ()
     method = str(block.get("quant_method") or "").lower().replace("compressed_tensors", "compressed-tensors")

@@ -27,6 +27,12 @@ def drop_blocks(ckpt: Checkpoint, view: View, hit: Hit) -> Iterator[Edit]:
     yield from drop_key(ckpt, place.file, f"{pointer}/modules_in_block_to_quantize")
 
 
+def drop_block(ckpt: Checkpoint, view: View, hit: Hit) -> Iterator[Edit]:
+    """Take the declaration out that nothing is stored by."""
+    place = hit.at[0]
+    yield from drop_key(ckpt, place.file, place.pointer or "")
+
+
 def drop_entry(ckpt: Checkpoint, view: View, hit: Hit) -> Iterator[Edit]:
     """Take an entry that names nothing off its list."""
     place = next((at for at in hit.at if at.pointer), None)

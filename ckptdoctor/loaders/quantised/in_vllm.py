@@ -92,8 +92,7 @@ def _refused_groups(block: Mapping[str, object], target: Target, data: Data) -> 
 
 def read(ckpt: Checkpoint, view: View, known: Architecture, method: str, target: Target, data: Data) -> Read:
     """Say how vLLM reads a checkpoint under ``method``, one of `FAMILIES`."""
-    block = ckpt.config.get("quantization_config")
-    block = block if isinstance(block, dict) else {}
+    block = declared.block_in_vllm(ckpt)
     family = FAMILIES[method]
     if family == "mxfp4":
         return Read(*mxfp4.read(view, "", lambda both: "corrupt", "unknown"), "")
