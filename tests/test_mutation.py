@@ -22,7 +22,7 @@ ALLOWED: dict[str, str] = {
     "quant/mlx with.foreign dropped": _ASSUMED,
     "quant/mlx with.foreign changed (True)": _ASSUMED,
     **{
-        f"quant/{rule} with.{name}": "it speaks of other rules, and an example runs its own alone: test_skip_lists sees it"
+        f"quant/{rule} with.{name}": "an example runs its own rule alone: test_skip_lists sees it"
         for rule in ("part-missing", "part-shape", "part-unplaced", "plain-codes")
         for name in (
             "yields_to dropped",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from ..checkpoint.nouns import Signature
 from ..model import Fact, Hit, Location, Skip
@@ -42,8 +42,7 @@ def _members(context: Context, name: str) -> dict[str, dict[str, list[Signature]
 
 
 def _differing(context: Context, method: str, name: str, parts: list[list[Signature]]) -> Iterator[Hit]:
-    kinds = {_kind(signature) for signatures in parts for signature in signatures}
-    if len(kinds) == 1:
+    if _alike(signature for signatures in parts for signature in signatures):
         return
     layers: dict[str, dict[str, Signature]] = {}
     for signatures in parts:
@@ -51,41 +50,39 @@ def _differing(context: Context, method: str, name: str, parts: list[list[Signat
             for module in signature.modules:
                 parent, _, last = module.rpartition(".")
                 layers.setdefault(parent, {})[last] = signature
-    causes: dict[tuple[str, ...], list[str]] = {}
+    causes: dict[str, list[str]] = {}
     for parent, members in layers.items():
-        if len({_kind(signature) for signature in members.values()}) > 1:
-            causes.setdefault(tuple(_words(part, s) for part, s in sorted(members.items())), []).append(
-                parent
-            )
+        if not _alike(members.values()):
+            words = ", ".join(f"{part} {_words(signature)}" for part, signature in sorted(members.items()))
+            causes.setdefault(words, []).append(parent)
+    template = parts[0][0].template.rpartition(".")[0]
     for words, parents in causes.items():
-        facts: dict[str, Fact] = {"method": method, "group": name, "parts": ", ".join(words)}
-        template = next(iter(parts[0])).template.rpartition(".")[0]
-        first = layers[parents[0]]
+        facts: dict[str, Fact] = {"method": method, "group": name, "parts": words}
         at = tuple(
-            Location(
-                context.view.owner.get(f"{parents[0]}.{part}.{s.leaves[0].name}", ""),
-                tensor=f"{parents[0]}.{part}.{s.leaves[0].name}",
-            )
-            for part, s in sorted(first.items())
+            _place(context, f"{parents[0]}.{part}", s) for part, s in sorted(layers[parents[0]].items())
         )
         yield Hit(facts, at, f"{template}.{name}", len(parents))
 
 
+def _alike(signatures: Iterable[Signature]) -> bool:
+    """Whether nothing tells them apart; a number that their shapes do not settle tells nothing."""
+    kinds = {_kind(signature) for signature in signatures}
+    return all(len({kind[at] for kind in kinds} - {None}) < 2 for at in range(3))
+
+
 def _kind(signature: Signature) -> tuple[str, int | None, int | None]:
     stored = signature.stored
-    return (
-        (stored.scheme, stored.bits, stored.group if stored.group != stored.in_features else -1)
-        if stored.quantized
-        else ("dense", None, None)
-    )
-
-
-def _words(part: str, signature: Signature) -> str:
-    stored = signature.stored
     if not stored.quantized:
-        return f"{part} {stored.scheme}"
-    return (
-        f"{part} {stored.scheme}"
-        + (f" {stored.bits}-bit" if stored.bits else "")
-        + (f" by {stored.group}" if stored.group else "")
-    )
+        return "dense", None, None
+    return stored.scheme, stored.bits, -1 if stored.group == stored.in_features else stored.group
+
+
+def _words(signature: Signature) -> str:
+    stored = signature.stored
+    bits = f" {stored.bits}-bit" if stored.quantized and stored.bits else ""
+    return stored.scheme + bits + (f" by {stored.group}" if stored.quantized and stored.group else "")
+
+
+def _place(context: Context, module: str, signature: Signature) -> Location:
+    tensor = f"{module}.{signature.leaves[0].name}"
+    return Location(context.view.owner.get(tensor, ""), tensor=tensor)

@@ -21,7 +21,7 @@ _OF_FORMAT: Mapping[str, frozenset[str]] = {
     "pack-quantized": frozenset({"ct-packed"}),
     "int-quantized": frozenset({"int8"}),
     "naive-quantized": frozenset({"int8", "fp8", "fp8-block"}),
-    "float-quantized": frozenset({"fp8", "fp8-block"}),
+    "float-quantized": frozenset({"fp8", "fp8-block", "mxfp8"}),
     "nvfp4-pack-quantized": frozenset({"nvfp4-packed"}),
     "mxfp4-pack-quantized": frozenset({"mxfp4-packed"}),
     "mxfp8-quantized": frozenset({"mxfp8", "fp8"}),

@@ -65,8 +65,10 @@ def unlisted(context: Context, params: Params) -> Iterator[Hit | Skip]:
         named, skipped = found.of("only"), found.of("skip")
         first = next(entry for entry in found.entries if entry.effect == "only")
         for signature in context.view.signatures:
+            if ".experts." in signature.template or signature.template.endswith("lm_head"):
+                continue  # vLLM builds experts as one layer, and the head is told of by a key of its own
             wrong = [m for m in signature.modules if m not in named and m not in skipped]
-            if signature.stored.quantized and wrong and signature.template.rpartition(".")[2] != "lm_head":
+            if signature.stored.quantized and wrong:
                 yield _of_modules(context, signature, wrong, {"scheme": signature.stored.scheme}, first)
 
 
