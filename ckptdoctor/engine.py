@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from . import loaders, ruledata
 from .checkpoint import load
 from .checkpoint.nouns import Checkpoint, View
+from .checkpoint.tame import Untame
 from .checks.base import NEEDS, Check, Context, Need
 from .judging import Judge
 from .loaders.base import Plan, Reading
@@ -99,9 +100,14 @@ def _read(ckpt: Checkpoint, target: Target, rulebook: ruledata.Rulebook, crashes
     """Ask the model of the target's loader; a model that raises is a crash and knows nothing."""
     model = loaders.model(target.loader)
     data = rulebook.loaders[target.loader]
+    plan = Plan((), frozenset())
     try:
         plan = model.plan(ckpt, target, data)
         return model.read(ckpt, ckpt.view(plan.files or default_files(ckpt)), plan, target, data)
+    except Untame:
+        return Reading(
+            target, plan._replace(unknown="an expression in the config costs too much"), {}, plan.events
+        )
     except Exception as error:  # the run goes on; the crash is reported and its verdict is unknown
         crashes.append(Crash(f"loader:{target.loader}", _short(error)))
         everything = frozenset(ckpt.entries)

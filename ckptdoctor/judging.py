@@ -79,6 +79,7 @@ class Judge:
     def findings(self) -> tuple[Finding, ...]:
         """Return the findings, worst severity first, then by rule id and message."""
         found = [finding for key, case in self._cases.items() if (finding := self._finding(key, case))]
+        found = self._merged(found)
         return tuple(sorted(found, key=lambda f: (SEVERITIES.index(f.severity), f.rule, f.message)))
 
     def _finding(self, key: str, case: _Case) -> Finding | None:
@@ -100,6 +101,22 @@ class Judge:
             fingerprint=key,
             subject=hit.subject,
         )
+
+    def _merged(self, found: list[Finding]) -> list[Finding]:
+        """Leave out what only follows from a cause that another finding names; the cause takes over its outcomes."""
+        kept = {finding.fingerprint: finding for finding in found}
+        for finding in found:
+            named = self._cases[finding.fingerprint].card.params.get("yields_to")
+            causes = named if isinstance(named, list | tuple) else ()
+            for other in found if causes else ():
+                if other.rule in causes and other.subject in ("", finding.subject):
+                    cause = kept[other.fingerprint]
+                    outcomes = _worst_of_both(cause.outcomes, finding.outcomes, self._order)
+                    severity = self._severity(self._cases[other.fingerprint], outcomes) or cause.severity
+                    kept[other.fingerprint] = cause._replace(outcomes=outcomes, severity=severity)
+                    kept.pop(finding.fingerprint, None)
+                    break
+        return list(kept.values())
 
     def _severity(self, case: _Case, outcomes: Sequence[LoaderOutcome]) -> Severity | None:
         if case.card.kind == "reading":
@@ -146,6 +163,18 @@ class Judge:
             return location
         place = doc.locate(location.pointer)
         return location._replace(line=place[0], column=place[1]) if place else location
+
+
+def _worst_of_both(
+    first: Sequence[LoaderOutcome], second: Sequence[LoaderOutcome], order: Mapping[str, int]
+) -> tuple[LoaderOutcome, ...]:
+    """Return for every target the worse outcome of two findings."""
+    told = {item.target.label: item for item in first}
+    for item in second:
+        known = told.get(item.target.label)
+        if known is None or worst([known.outcome, item.outcome]) != known.outcome:
+            told[item.target.label] = item
+    return tuple(sorted(told.values(), key=lambda o: order.get(o.target.label, 0)))
 
 
 def fingerprint(rule: str, subject: str, facts: Facts) -> str:

@@ -77,6 +77,7 @@ class Card(NamedTuple):
     check: str
     """``bnb.companions``: the function ``companions`` of ``ckptdoctor/checks/bnb.py``."""
     params: Mapping[str, object]
+    """``yields_to`` (rules) is no parameter of the check: where one of them names the cause, this is left out."""
     message: str
     outcomes: Mapping[str, str | tuple[Row, ...]]
     """Loader → ``"computed"`` or rows in order; ``any`` stands for every loader not listed."""

@@ -108,6 +108,7 @@ NOT_CURED = {
     "bnb4-head-missing": "the head was lost, and the fix for an untied model that should be tied is unsafe for that",
     "bnb8-head-missing": "as above",
     "plain-head-missing": "as above",
+    "ct-fp8-one-dense-module": "it loads, but the 16-bit values of this case are not those of the model",
 }
 """Cases whose fix is a guess that is wrong for them: why such fixes are called unsafe."""
 

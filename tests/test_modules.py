@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from ckptdoctor.checkpoint import load, quant_state
-from ckptdoctor.checkpoint.declared import skip_list
 from ckptdoctor.checkpoint.names import Templates, join, split
 from ckptdoctor.checkpoint.nouns import Checkpoint, QuantState, View
 from ckptdoctor.schemes.base import Leaf
@@ -274,23 +273,6 @@ def test_places() -> None:
 def test_declarations(files: dict[str, object], expected: list[tuple[str, str, str]]) -> None:
     ckpt = checkpoint({name: json.dumps(content).encode() for name, content in files.items()})
     assert [(d.file, d.pointer, d.method) for d in ckpt.declared()] == expected
-
-
-@pytest.mark.parametrize(
-    ("block", "skipped"),
-    [
-        ({"llm_int8_skip_modules": ["lm_head", 3]}, ("lm_head",)),
-        ({"llm_int8_skip_modules": None}, ()),
-        ({"modules_to_not_convert": ["lm_head"]}, ("lm_head",)),
-        ({"ignore": ["re:.*gate"]}, ("re:.*gate",)),
-        ({"exclude_modules": ["lm_head"]}, ("lm_head",)),
-        ({}, ()),
-    ],
-)
-def test_skip_lists(block: dict[str, object], skipped: tuple[str, ...]) -> None:
-    ckpt = checkpoint({"config.json": json.dumps({"quantization_config": block}).encode()})
-    (declared,) = ckpt.declared()
-    assert skip_list(declared) == skipped
 
 
 @pytest.mark.parametrize("fixture", ["llama-nf4-dq", "llama-int8", "llama-nf4-sharded"])

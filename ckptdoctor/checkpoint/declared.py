@@ -1,4 +1,4 @@
-"""Every place where a checkpoint declares its quantisation, and the skip lists in there."""
+"""Every place where a checkpoint declares its quantisation."""
 
 from __future__ import annotations
 
@@ -15,19 +15,12 @@ _PLACES = (
     ("hf_quant_config.json", ("quantization",)),
     ("quantize_config.json", ()),
     ("quant_config.json", ()),
+    ("quanto_qmap.json", ()),
 )
 """``quantization_config`` first, as transformers prefers it; ``compression_config`` is its name in old
-compressed-tensors files; ``quantization`` is MLX's; the files are those of ModelOpt, AutoGPTQ and AWQ."""
+compressed-tensors files; ``quantization`` is MLX's; the files are those of ModelOpt, AutoGPTQ, AWQ and quanto."""
 
-_SKIP_KEYS = (
-    "llm_int8_skip_modules",
-    "modules_to_not_convert",
-    "ignore",
-    "ignored_layers",
-    "exclude_modules",
-    "exclude",
-    "skip_modules",
-)
+_OF_FILE = {"quanto_qmap.json": "quanto"}
 _SPELLINGS = {"compressed_tensors": "compressed-tensors", "bnb": "bitsandbytes"}
 
 
@@ -38,7 +31,8 @@ def declarations(ckpt: Checkpoint) -> Iterator[Declared]:
         for key in path:
             block = block.get(key) if isinstance(block, dict) else None
         if isinstance(block, dict) and (block or path):
-            yield Declared(file, "".join(f"/{key}" for key in path), block, method(block))
+            told = method(block) or _OF_FILE.get(file, "")
+            yield Declared(file, "".join(f"/{key}" for key in path), block, told)
 
 
 def method(block: Mapping[str, object]) -> str:
@@ -48,12 +42,3 @@ def method(block: Mapping[str, object]) -> str:
         name = stated.strip().lower()
         return _SPELLINGS.get(name, name)
     return ""
-
-
-def skip_list(declared: Declared) -> tuple[str, ...]:
-    """Return the modules that a declaration excludes from quantisation, under whichever key its dialect uses."""
-    for key in _SKIP_KEYS:
-        value = declared.block.get(key)
-        if isinstance(value, list):
-            return tuple(entry for entry in value if isinstance(entry, str))
-    return ()

@@ -30,6 +30,9 @@ class Said(NamedTuple):
 def said(declared: Declared) -> Said:
     """Return what ``declared`` says about the weights."""
     block = declared.block
+    if "quant_algo" in block:
+        algo = str(block["quant_algo"])
+        return Said(_MODELOPT_BITS.get(algo), _number(block.get("group_size")), format=algo)
     groups = block.get("config_groups")
     if isinstance(groups, dict):
         return _compressed(block, groups)
@@ -38,9 +41,6 @@ def said(declared: Declared) -> Said:
     if declared.method == "fp8":
         sizes = block.get("weight_block_size")
         return Said(8, block=_pair(sizes))
-    if "quant_algo" in block:
-        algo = str(block["quant_algo"])
-        return Said(_MODELOPT_BITS.get(algo), _number(block.get("group_size")), format=algo)
     if declared.pointer == "/quantization" or (not declared.method and "group_size" in block):
         nested = any(isinstance(value, dict) for value in block.values())
         return Said(

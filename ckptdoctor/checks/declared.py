@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from ..checkpoint.declared import skip_list
 from ..checkpoint.declared_scheme import Said, said
 from ..checkpoint.names import join
 from ..checkpoint.nouns import Declared, Signature
+from ..checkpoint.skip_entries import Entry
+from ..checkpoint.skip_matching import matched
+from ..loaders.modules import is_mlx
 from ..model import Fact, Hit, Location, Skip
 from ..schemes.formats import formats
 from ..schemes.solve import explains, solve
@@ -15,6 +17,7 @@ from .base import Context, Need, Params, needs
 
 _SCHEMES = {
     "gptq": ("gptq",),
+    "mlx": ("mlx-affine",),
     "awq": ("awq", "awq-gemv", "awq-gemv-fast"),
     "compressed-tensors": ("ct-packed",),
     "fp8": ("fp8-block",),
@@ -30,32 +33,81 @@ def _told(context: Context) -> Iterator[tuple[Declared, Said]]:
 
 
 def _stored(context: Context, declared: Declared) -> Iterator[Signature]:
-    wanted: Sequence[str] = _SCHEMES.get(declared.method, ())
+    mlx = not declared.method and is_mlx(context.ckpt)
+    wanted: Sequence[str] = _SCHEMES.get("mlx" if mlx else declared.method, ())
     for signature in context.view.signatures:
         if signature.stored.scheme in wanted and all(leaf.dtype for leaf in signature.leaves):
             yield signature
 
 
 def numbers(context: Context, params: Params) -> Iterator[Hit | Skip]:
-    """Yield modules whose ``key`` (bits or group) settles to another number than is declared for all modules."""
+    """Yield modules whose ``key`` (bits or group) settles to another number than is declared for them."""
     key = str(params["key"])
     for declared, told in _told(context):
         expected = told.bits if key == "bits" else told.group
-        if expected is None or told.varies or told.block is not None:
+        if expected is None or told.block is not None:
             continue
+        found = matched(context.view, declared)
+        if found.doubt or (told.varies and not found.entries):
+            yield Skip(
+                "", "abstained", found.doubt or "the config tells modules apart in a way that is not known"
+            )
+            continue
+        own, skipped = found.of("override"), found.of("skip")
+        place = declared.pointer + told.pointer
         for signature in _stored(context, declared):
             settled = _settled(signature, told)
-            got, whole = settled.get(key), settled.get("in")
-            if got is None or got == expected or (key == "group" and expected == -1 and got == whole):
+            got, width = settled.get(key), settled.get("in")
+            if got is None or (not own and _agree(key, expected, got, width)) or _may_be(signature, told):
                 continue
-            if key == "group" and whole is not None and -(-whole // got) == -(-whole // max(1, expected)):
-                continue  # as many groups either way
-            if _may_be(signature, told):
-                continue
-            place = declared.pointer + told.pointer
-            facts: dict[str, Fact] = {"declared": expected, "stored": got, "scheme": signature.stored.scheme}
-            at = (*context.view.locate(signature, limit=99), Location(declared.file, place))
-            yield Hit(facts, at, signature.template, signature.count)
+            wrong = {(expected, place): signature.modules}
+            if own or skipped:
+                wrong = _by_number(signature.modules, own, skipped, key, (expected, place))
+            for (value, pointer), modules in wrong.items():
+                if modules and not _agree(key, value, got, width):
+                    facts: dict[str, Fact] = {
+                        "declared": value,
+                        "stored": got,
+                        "scheme": signature.stored.scheme,
+                    }
+                    leaf = signature.leaves[0].name
+                    names = [join(module, leaf) for module in modules[:99]]
+                    at = tuple(Location(context.view.owner.get(name, ""), tensor=name) for name in names)
+                    at = (*at, Location(declared.file, pointer))
+                    yield Hit(facts, at, signature.template, len(modules))
+
+
+def _by_number(
+    modules: Sequence[str],
+    own: Mapping[str, Entry],
+    skipped: Mapping[str, Entry],
+    key: str,
+    usual: tuple[int, str],
+) -> dict[tuple[int, str], list[str]]:
+    """Return the number declared and where it stands → the modules that it is meant for."""
+    found: dict[tuple[int, str], list[str]] = {}
+    for module in modules:
+        if module not in skipped:
+            entry = own.get(module)
+            value = _number(entry, key) if entry else None
+            found.setdefault((value, entry.pointer) if entry and value is not None else usual, []).append(
+                module
+            )
+    return found
+
+
+def _number(entry: Entry, key: str) -> int | None:
+    value = entry.settings.get("bits" if key == "bits" else "group_size")
+    return value if type(value) is int else None
+
+
+def _agree(key: str, declared: int, stored: int, width: int | None) -> bool:
+    """Whether two numbers come to the same: one group a row, or as many groups either way."""
+    if declared == stored:
+        return True
+    if key != "group" or width is None:
+        return False
+    return (declared == -1 and stored == width) or -(-width // stored) == -(-width // max(1, declared))
 
 
 _WIDTHS, _GROUPS = (4, 8), (128, 64, 32, "in")
@@ -118,18 +170,3 @@ def zeros_label(context: Context, params: Params) -> Iterator[Hit | Skip]:
         if stored is not None and label in ("gptq", "gptq_v2") and label != stored:
             at = (Location(declared.file, declared.pointer), Location("", tensor=tensor))
             yield Hit({"declared": label, "stored": stored}, at, signature.template, signature.count)
-
-
-def listed(context: Context, params: Params) -> Iterator[Hit | Skip]:
-    """Yield modules that the skip list names in full and that are stored quantised; patterns are left to loaders."""
-    for declared, _ in _told(context):
-        if declared.method == "bitsandbytes":
-            return  # told by the models of its loaders
-        names = frozenset(skip_list(declared))
-        for signature in context.view.signatures if names else ():
-            if signature.stored.quantized and (named := names.intersection(signature.modules)):
-                leaf = signature.leaves[0].name
-                places = [join(module, leaf) for module in sorted(named)[:100]]
-                at = tuple(Location(context.view.owner.get(name, ""), tensor=name) for name in places)
-                facts: dict[str, Fact] = {"method": declared.method, "scheme": signature.stored.scheme}
-                yield Hit(facts, at, signature.template, len(named))

@@ -8,7 +8,7 @@ from ..loaders.base import Event
 from ..model import MAX_LOCATIONS, Hit, Location, Outcome, Skip
 from .base import Context, Params
 
-_NOT_FACTS = frozenset({"event", "foreign"})
+_NOT_FACTS = frozenset({"event", "foreign", "yields_to"})
 
 
 def events(context: Context, params: Params) -> Iterator[Hit | Skip]:

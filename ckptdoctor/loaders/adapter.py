@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 
 from .. import ruledata
 from ..checkpoint.nouns import Checkpoint
+from ..checkpoint.tame import Untame
 from ..model import Location
 from . import adapter_alone, adapter_targets, facts
 from .adapter_base import base_of
@@ -17,7 +18,6 @@ from .adapter_onto import Onto, doubt
 from .adapter_onto import events as onto_events
 from .adapter_tensors import CONFIG, WEIGHTS, parts
 from .base import Event, Plan
-from .tame import Untame
 
 Data = Mapping[str, object]
 _MATRICES_TURNED = ("gpt2", "openai-gpt", "imagegpt", "decision_transformer")

@@ -9,12 +9,12 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 
 from .. import ruledata
+from ..checkpoint.tame import MAX_LENGTH
 from ..model import MAX_LOCATIONS, Fact, Location, Outcome
 from . import facts
 from .adapter_targets import Targets
 from .adapter_tensors import CONFIG, PREFIX, WEIGHTS, Pair, Parts, tensor_name
 from .base import Event
-from .tame import MAX_LENGTH
 
 Config = Mapping[str, object]
 _RANK = "a whole number above 0"

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from .tame import Expression, Untame
+from ..checkpoint.tame import Expression, Untame
 
 _LAYER = r".*?\.[^.]*\.(?P<idx>\d+)\."
 _PLAIN = re.compile(r"[\w.\-]*\Z")

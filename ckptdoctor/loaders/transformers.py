@@ -203,7 +203,7 @@ def _skipper(
         if facts.does(data, "skip-list-is-regex-or-suffix", target.version)
         else skips.transformers4
     )
-    return lambda name: match(name, patterns)
+    return match(patterns)
 
 
 def _default_skips(known: Architecture) -> Iterable[str]:

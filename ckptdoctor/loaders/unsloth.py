@@ -15,7 +15,7 @@ from . import facts
 from .base import Event, Plan, Reading
 from .modules import family
 from .transformers import Transformers
-from .vllm import Vllm, declared_block, declares_bnb
+from .vllm import Vllm, declares_bnb
 from .vllm_files import BNB
 
 Data = Mapping[str, object]
@@ -61,6 +61,11 @@ def uses_bitsandbytes(ckpt: Checkpoint, target: Target, data: Data) -> bool:
     return flag or name or declares_bnb(ckpt)
 
 
+def _declared(ckpt: Checkpoint) -> Mapping[str, object]:
+    block = ckpt.config.get("quantization_config")
+    return block if isinstance(block, dict) else {}
+
+
 def dynamic_quant_supported(skip_list: Sequence[str]) -> bool:
     """Whether ``vllm_dynamic_quant_supported`` accepts a skip list: every entry lies under a listed parent."""
     parents = [entry for entry in skip_list if _PARENT.search(entry) or "." not in entry]
@@ -73,7 +78,7 @@ def _decisions(ckpt: Checkpoint, target: Target, data: Data) -> list[Event]:
     """Return what Unsloth's own code refuses or rewrites before vLLM sees the checkpoint."""
     events = []
     uses = uses_bitsandbytes(ckpt, target, data)
-    block = declared_block(ckpt)
+    block = _declared(ckpt)
     if declares_bnb(ckpt) and not uses and not _vllm_finds_out(target):
         events.append(Event("suffix-needed", "fails", {}, (Location(""),), error=_absmax_error(ckpt)))
     skip = block.get("llm_int8_skip_modules")
@@ -111,7 +116,7 @@ def _precision(ckpt: Checkpoint, view: View, target: Target, data: Data) -> list
     """Return where the precision differs from what ``load_in_4bit`` asks for, 16-bit weights in particular."""
     linear = [s for s in view.signatures if "*" in s.template and len(s.leaves) and s.leaf("weight")]
     dense = bool(linear) and all(family(s.stored.scheme) == "dense" for s in linear)
-    if not dense or declared_block(ckpt):
+    if not dense or _declared(ckpt):
         return []
     uses, asked = uses_bitsandbytes(ckpt, target, data), _asks_4bit(target)
     named = ckpt.label.lower().endswith(SUFFIX)
@@ -165,7 +170,7 @@ def _vllm_finds_out(target: Target) -> bool:
 
 def _other_method_disables(ckpt: Checkpoint, target: Target, data: Data) -> bool:
     """Whether ``check_and_disable_bitsandbytes_loading`` switches the flag off for another method."""
-    method = str(declared_block(ckpt).get("quant_method") or "")
+    method = str(_declared(ckpt).get("quant_method") or "")
     other = bool(method) and method.lower() != BNB
     return other and facts.does(data, "disables-bnb-for-other-methods", target.version, "unsloth_behaviour")
 

@@ -28,6 +28,7 @@ from .modules import (
 )
 from .precision import SKIPPED, UNDECLARED, Held, disagreements, hold
 from .quantised import in_vllm
+from .quantised.declared import block_in_vllm
 from .vllm_files import BNB, pick_files
 from .vllm_tensors import outcome_of_mismatch, outcome_of_missing, outcome_of_unexpected, stray_companions
 
@@ -81,7 +82,7 @@ class Vllm:
             experts = facts.does(data, "bnb-experts-load", target.version)
             read_as = self._reader(ckpt, plan.method, known, data, in_flight, experts)
             skipped = _skipper(ckpt, data)
-            eight = declared_block(ckpt).get("load_in_8bit") is True
+            eight = block_in_vllm(ckpt).get("load_in_8bit") is True
             if plan.method in in_vllm.FAMILIES:
                 found = in_vllm.read(ckpt, view, known, plan.method, target, data)
                 held, plan = found.held, plan._replace(unknown=found.doubt)
@@ -116,7 +117,7 @@ class Vllm:
         self, ckpt: Checkpoint, method: str, known: Architecture, data: Data, in_flight: bool, experts: bool
     ) -> Callable[[Signature, str], str]:
         """Return the function that says at which scheme one module is held under ``method``."""
-        block = declared_block(ckpt)
+        block = block_in_vllm(ckpt)
         skipped = _skipper(ckpt, data)
         wanted = "bnb-8bit" if block.get("load_in_8bit") and not in_flight else "bnb-4bit"
 
@@ -168,17 +169,12 @@ def _not_split(ckpt: Checkpoint, method: str, target: Target, legal: tuple[int, 
     return [Event("tensor-parallel", "fails", told, (Location("config.json"),))]
 
 
-def declared_block(ckpt: Checkpoint) -> Mapping[str, object]:
-    """Return ``quantization_config`` of config.json as an object, empty when there is none."""
-    block = ckpt.config.get("quantization_config")
-    return block if isinstance(block, dict) else {}
-
-
 def _skipper(ckpt: Checkpoint, data: Data) -> Callable[[str], bool]:
     """Return the test "does the skip list of config.json name this module (or this weight's module)"."""
-    listed = declared_block(ckpt).get("llm_int8_skip_modules")
+    listed = block_in_vllm(ckpt).get("llm_int8_skip_modules")
     patterns = [item for item in listed if isinstance(item, str)] if isinstance(listed, list) else []
-    return lambda name: skips.vllm_bnb(fused_name(name.removesuffix(".weight"), data), patterns)
+    listed = skips.vllm_bnb(patterns)
+    return lambda name: listed(fused_name(name.removesuffix(".weight"), data))
 
 
 _NOTHING = "AssertionError: vLLM currently does not support BNB quantization for"
@@ -192,7 +188,7 @@ def _all_skipped(view: View, known: Architecture, skipped: Callable[[str], bool]
 
 def declares_bnb(ckpt: Checkpoint) -> bool:
     """Whether config.json itself says bitsandbytes (vLLM then takes the weights as pre-quantised)."""
-    return str(declared_block(ckpt).get("quant_method", "")).lower() == BNB
+    return str(block_in_vllm(ckpt).get("quant_method", "")).lower() == BNB
 
 
 def fused_name(module: str, data: Data) -> str:
@@ -208,7 +204,7 @@ def settle_method(ckpt: Checkpoint, target: Target, data: Data) -> tuple[str, li
     """Return the quantisation method, refusals, and the packages it takes."""
     at = (Location("config.json", "/quantization_config"),)
     version = target.version
-    block = declared_block(ckpt)
+    block = block_in_vllm(ckpt)
     if is_mlx(ckpt):
         return "", [Event("mlx", "fails", {}, at)], ()
     method = str(block.get("quant_method") or "").lower().replace("compressed_tensors", "compressed-tensors")

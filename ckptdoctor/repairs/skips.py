@@ -31,33 +31,27 @@ def skip_list(ckpt: Checkpoint, view: View, listed: object) -> list[str] | None:
         return old  # a list that somebody has to look at
     entries = [] if old is None else [entry for entry in old if not _hits(entry, quantised, data)]
     head_is_dense = not any(module.rpartition(".")[2] == _HEAD for module in quantised)
-    if head_is_dense and not skips.transformers5(_HEAD, entries):
+    if head_is_dense and not skips.transformers5(entries)(_HEAD):
         entries.append(_HEAD)
     told = set(_named(dense, entries, skips.transformers5)) & set(_named(dense, entries, skips.transformers4))
     entries += [module for module in dense if module not in told]
     for name in _fused(view, known, quantised, data):
-        if not skips.vllm_bnb(name, entries):
+        if not skips.vllm_bnb(entries)(name):
             entries.append(name)
     if old is None and entries == [_HEAD]:
         return None  # what loaders leave out without being told
     return entries
 
 
-def _named(modules: list[str], entries: list[str], match: Callable[[str, list[str]], bool]) -> Iterator[str]:
-    """Yield the modules that some entry names; entry by entry, as ``re`` keeps few compiled expressions."""
-    for entry in entries:
-        yield from (module for module in modules if match(module, [entry]))
+def _named(modules: list[str], entries: list[str], match: Callable[[list[str]], skips.Test]) -> Iterator[str]:
+    """Yield the modules that some entry names."""
+    return filter(match(entries), modules)
 
 
 def _hits(entry: str, quantised: list[str], data: Mapping[str, object]) -> bool:
     """Whether some loader would leave out a quantised module because of ``entry``."""
-    one = [entry]
-    return any(
-        skips.transformers5(module, one)
-        or skips.transformers4(module, one)
-        or skips.vllm_bnb(fused_name(module, data), one)
-        for module in quantised
-    )
+    five, four, vllm = skips.transformers5([entry]), skips.transformers4([entry]), skips.vllm_bnb([entry])
+    return any(five(module) or four(module) or vllm(fused_name(module, data)) for module in quantised)
 
 
 def _dense(view: View, known: Architecture) -> Iterator[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from ...checkpoint.nouns import Checkpoint
 from .layout import Layout
 
 Block = Mapping[str, object]
@@ -19,6 +20,24 @@ class Group(NamedTuple):
     """``group``, ``weight``…, "" for none."""
     has_inputs: bool
     """Activations are quantised too."""
+
+
+def block_in_vllm(ckpt: Checkpoint) -> Block:
+    """Return the block that vLLM takes for the quantisation of ``ckpt``, empty when there is none.
+
+    https://github.com/vllm-project/vllm/blob/v0.32.0/vllm/transformers_utils/config.py (get_config) and
+    ``model_arch_config_convertor.py`` (get_quantization_config).
+    """
+    block = ckpt.config.get("quantization_config")
+    if block is None and (sidecar := ckpt.object("hf_quant_config.json")):
+        return sidecar if sidecar.get("quant_method") else {**sidecar, "quant_method": "modelopt"}
+    if block is None:
+        nested = ckpt.config.get("text_config")
+        places = [ckpt.config.get("compression_config")]
+        if isinstance(nested, dict):
+            places += [nested.get("quantization_config"), nested.get("compression_config")]
+        block = next((place for place in places if isinstance(place, dict)), None)
+    return block if isinstance(block, dict) else {}
 
 
 def texts(value: object) -> tuple[str, ...]:

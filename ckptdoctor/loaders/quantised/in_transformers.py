@@ -102,14 +102,16 @@ def _compressed(block: Mapping[str, object], zeros: str) -> Choose:
     ``zeros`` is what its version does about packed zero points: from 0.18 on it makes one a row, and those in the file
     do not fit.
     """
-    found, ignore = declared.groups(block), declared.texts(block.get("ignore"))
+    ignore = declared.texts(block.get("ignore"))
+    ignored = skips.compressed_tensors(ignore)
+    targeted = [(group, skips.compressed_tensors(group.targets)) for group in declared.groups(block)]
     packed = block.get("quantization_status") == "compressed"
 
     def choose(_: Signature, module: str) -> Layout | None:
-        if skips.compressed_tensors(module, ignore) or "Linear" in ignore:
+        if ignored(module) or "Linear" in ignore:
             return None
-        for group in found:
-            if "Linear" in group.targets or skips.compressed_tensors(module, group.targets):
+        for group, means in targeted:
+            if "Linear" in group.targets or means(module):
                 return group.layout._replace(zeros_by_row=zeros == "by-row") if packed else None
         return None
 
@@ -150,15 +152,16 @@ def _fp8(block: Mapping[str, object], view: View, known: Architecture, dtype: st
     listed = declared.texts(block.get("modules_to_not_convert")) or declared.texts(
         block.get("ignored_layers")
     )
+    skipped = skips.transformers5(listed)
     doubts: list[str] = []
 
     def choose(signature: Signature, module: str) -> Layout | None:
         last = module.rpartition(".")[2]
         codes = any(leaf.dtype.startswith("F8") for leaf in signature.leaves)
         scaled = any("scale" in leaf.name for leaf in signature.leaves)
-        if codes and skips.transformers5(module, listed):
+        if codes and skipped(module):
             doubts.append("a module in the skip list is stored in FP8: a CPU takes it, a GPU does not")
-        if not codes and not scaled and last != "lm_head" and not skips.transformers5(module, listed):
+        if not codes and not scaled and last != "lm_head" and not skipped(module):
             doubts.append("a 16-bit module that no list names: a CPU takes it, a GPU does not")
         return layout if codes or scaled else None
 

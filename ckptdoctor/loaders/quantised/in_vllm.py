@@ -94,8 +94,7 @@ def _refused_groups(block: Mapping[str, object], target: Target, data: Data) -> 
 
 def read(ckpt: Checkpoint, view: View, known: Architecture, method: str, target: Target, data: Data) -> Read:
     """Say how vLLM reads a checkpoint under ``method``, one of `FAMILIES`."""
-    block = ckpt.config.get("quantization_config")
-    block = block if isinstance(block, dict) else {}
+    block = declared.block_in_vllm(ckpt)
     family = FAMILIES[method]
     if family == "mxfp4":
         return Read(*mxfp4.read(view, "", lambda both: "corrupt", "unknown"), "")
@@ -135,14 +134,15 @@ def _chooser(
 
 
 def _compressed(block: Mapping[str, object], data: Data) -> Choose:
-    found, ignore = declared.groups(block), declared.texts(block.get("ignore"))
+    found, ignored = declared.groups(block), skips.compressed_tensors(declared.texts(block.get("ignore")))
+    targeted = [(group, skips.compressed_tensors(group.targets)) for group in found]
 
     def choose(_: Signature, module: str) -> Layout | None:
         names = skips.vllm_names(module, data)
-        if any(skips.compressed_tensors(name, ignore) for name in names):
+        if any(ignored(name) for name in names):
             return None
-        for group in found:
-            if any(skips.compressed_tensors(name, group.targets) for name in names):
+        for group, means in targeted:
+            if any(means(name) for name in names):
                 return group.layout
         by_class = (group.layout for group in found if "Linear" in group.targets)
         return None if _is_head(module) else next(by_class, None)
@@ -159,13 +159,12 @@ def _from_headers(
     wanted = family == "gptq"
     rules = block.get("dynamic")
     negative = [rule[2:] for rule in rules if rule.startswith("-:")] if isinstance(rules, dict) else []
+    left_out = skips.from_start(negative)
     nothing = not any(_has_codes(signature) for signature in view.signatures)
     everything = nothing and wanted and facts.does(data, "gptq-without-codes-is-gptq", target.version)
 
     def choose(signature: Signature, module: str) -> Layout | None:
-        if _is_head(module) or any(
-            skips.starts(rule, name) for rule in negative for name in skips.vllm_names(module, data)
-        ):
+        if _is_head(module) or any(left_out(name) for name in skips.vllm_names(module, data)):
             return None
         if listed:
             return layout if any(text in module for text in listed) == wanted else None

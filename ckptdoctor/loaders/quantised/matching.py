@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from ...checkpoint.nouns import Leaf, Signature, View
-from ...model import Location, Outcome
+from ...model import Location, Outcome, worst
 from ..base import Event
 from ..modules import ROUTERS, Architecture, family, kind
 from ..precision import Held
@@ -117,6 +117,10 @@ def differences(
     signature: Signature, layout: Layout | None, wanted: Mapping[str, Shape | None], policy: Policy
 ) -> Iterator[Part]:
     """Yield the differences between the parts a loader asks for and those a module has."""
+    if layout is not None and family(signature.stored.scheme) == "dense" and signature.leaf("weight"):
+        lacks = [policy.missing(name, layout) for name in wanted if name != "weight"]
+        yield Part("dense-unlisted", "weight", worst([*lacks, *_excess(signature, wanted, policy)]))
+        return
     for name, shape in wanted.items():
         leaf = signature.leaf(name)
         if leaf is None:
@@ -129,6 +133,13 @@ def differences(
     weight = signature.leaf("weight")
     if layout is None and weight and weight.dtype in ("I8", "U8", "F8_E4M3", "F8_E5M2"):
         yield Part("plain-codes", "weight", policy.plain_codes(weight.dtype))
+
+
+def _excess(signature: Signature, wanted: Mapping[str, Shape | None], policy: Policy) -> Iterator[Outcome]:
+    """Yield what each part costs that a module has too many."""
+    for leaf in signature.leaves:
+        if leaf.name not in wanted and leaf.name not in _BESIDE:
+            yield policy.unplaced(f"{signature.template}.{leaf.name}")
 
 
 def _same(found: Shape, wanted: Shape) -> bool:

@@ -84,8 +84,8 @@ def _in_blocks(block: Block, layout: Layout) -> Choose:
 def _not_listed(block: Block, layout: Layout) -> Choose:
     """All linear layers but the head and those of the skip list; zero points are always asked for."""
     listed = (*declared.texts(block.get(_SKIPPED)), "lm_head")
-    whole = layout._replace(symmetric=False)
-    return lambda _, module: None if skips.transformers5(module, listed) else whole
+    skipped, whole = skips.transformers5(listed), layout._replace(symmetric=False)
+    return lambda _, module: None if skipped(module) else whole
 
 
 def _missing(leaf: str, _: Layout | None) -> Outcome:

@@ -1,7 +1,8 @@
 """Regular expressions out of a config file, matched only where that cannot take forever.
 
-An adapter_config.json may hold expressions, and it is hostile input: ``(a+)+$`` takes exponential time in Python's
-engine. Accepted is what PEFT's users write: no nested repetition, no back reference, few unbounded repetitions.
+The targets of an adapter and the skip list of a quantised model may be expressions, and they are hostile input:
+``(a+)+$`` takes exponential time in Python's engine. Accepted is what people write: no nested repetition, no back
+reference, few unbounded repetitions.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import re
 import time
 import warnings
+from collections.abc import Callable
 
 MAX_LENGTH = 1000
 MAX_REPEATS = 4
@@ -27,22 +29,36 @@ class Untame(ValueError):
 
 
 class Expression:
-    """A compiled expression with a budget. Raises Untame where it is not tame, ``re.error`` where it is none."""
+    """A compiled expression with a budget. Raises Untame where it is not tame, ``re.error`` where it is none.
 
-    def __init__(self, pattern: str, most: int = MAX_REPEATS) -> None:
+    ``end`` is our own, put behind the pattern: what a loader wants to follow it.
+    """
+
+    def __init__(self, pattern: str, most: int = MAX_REPEATS, end: str = "") -> None:
         if len(pattern) > MAX_LENGTH or not is_tame(pattern, most):
             raise Untame(pattern[:100])
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            self._compiled = re.compile(pattern)
+            self._compiled = re.compile(f"(?:{pattern}){end}" if end else pattern)
         self._left = DEADLINE_S
 
     def fullmatch(self, name: str) -> bool:
         """Whether all of ``name`` matches."""
+        return self._found(self._compiled.fullmatch, name)
+
+    def match(self, name: str) -> bool:
+        """Whether ``name`` matches from its start."""
+        return self._found(self._compiled.match, name)
+
+    def search(self, name: str) -> bool:
+        """Whether some part of ``name`` matches."""
+        return self._found(self._compiled.search, name)
+
+    def _found(self, method: Callable[[str], re.Match[str] | None], name: str) -> bool:
         if len(name) > MAX_NAME:
             raise Untame(self._compiled.pattern[:100])
         begun = time.perf_counter()
-        found = self._compiled.fullmatch(name) is not None
+        found = method(name) is not None
         self._left -= time.perf_counter() - begun
         if self._left < 0:
             raise Untame(self._compiled.pattern[:100])

@@ -1,0 +1,80 @@
+"""Lists of what is quantised and what is not, where the files tell it better."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from .. import ruledata
+from ..checkpoint.nouns import Checkpoint, Declared, View
+from ..loaders import facts
+from ..model import Edit, Hit
+from .base import drop_key, member, set_key, value_at
+
+_KEYS = {
+    "compressed-tensors": ("ignore",),
+    "awq": ("modules_to_not_convert",),
+    "fp8": ("ignored_layers", "modules_to_not_convert"),
+    "modelopt": ("ignore", "exclude_modules"),
+}
+"""Method → the keys its skip list goes by; the first that has a list, else the last."""
+
+
+def drop_blocks(ckpt: Checkpoint, view: View, hit: Hit) -> Iterator[Edit]:
+    """Take the list of quantised modules out; GPTQ loaders then go by the dtypes in the files."""
+    place = hit.at[-1]
+    pointer = (place.pointer or "").partition("/modules_in_block_to_quantize")[0]
+    yield from drop_key(ckpt, place.file, f"{pointer}/modules_in_block_to_quantize")
+
+
+def drop_block(ckpt: Checkpoint, view: View, hit: Hit) -> Iterator[Edit]:
+    """Take the declaration out that nothing is stored by."""
+    place = hit.at[0]
+    yield from drop_key(ckpt, place.file, place.pointer or "")
+
+
+def drop_entry(ckpt: Checkpoint, view: View, hit: Hit) -> Iterator[Edit]:
+    """Take an entry that names nothing off its list."""
+    place = next((at for at in hit.at if at.pointer), None)
+    if place is None or place.pointer is None:
+        return
+    parent = place.pointer.rpartition("/")[0]
+    listed = value_at(ckpt, place.file, parent)
+    if isinstance(listed, list):
+        yield from set_key(
+            ckpt, place.file, parent, [entry for entry in listed if entry != hit.facts["entry"]]
+        )
+
+
+def list_dense(ckpt: Checkpoint, view: View, hit: Hit) -> Iterator[Edit]:
+    """Put 16-bit modules on the skip list; nothing where vLLM would then fuse them with quantised ones."""
+    declared = next(ckpt.declared(), None)
+    modules = [place.tensor.rpartition(".")[0] for place in hit.at if place.tensor]
+    if declared is None or len(modules) < hit.count or not _fuses_well(view, modules):
+        return
+    if declared.method == "gptq":
+        yield from _rules(ckpt, declared, modules)
+        return
+    keys = _KEYS.get(declared.method, ())
+    key = next((key for key in keys if declared.block.get(key)), keys[-1] if keys else "")
+    listed = declared.block.get(key) or []
+    if key and isinstance(listed, list):
+        yield from set_key(ckpt, declared.file, f"{declared.pointer}/{key}", [*listed, *modules])
+
+
+def _rules(ckpt: Checkpoint, declared: Declared, modules: list[str]) -> Iterator[Edit]:
+    if isinstance(declared.block.get("dynamic"), dict):
+        for module in modules:
+            pointer = f"{declared.pointer}/dynamic{member(f'-:{re.escape(module)}$')}"
+            yield from set_key(ckpt, declared.file, pointer, {})
+
+
+def _fuses_well(view: View, modules: list[str]) -> bool:
+    """Whether every other part of the layers that vLLM makes of ``modules`` is 16-bit too."""
+    quantised = {module for s in view.signatures if s.stored.quantized for module in s.modules}
+    for _, parts in facts.groups(ruledata.load().loaders["vllm"]):
+        for module in modules:
+            parent, _, last = module.rpartition(".")
+            if last in parts and any(f"{parent}.{part}" in quantised for part in parts):
+                return False
+    return True
