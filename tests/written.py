@@ -72,9 +72,6 @@ UNTOLD: dict[str, tuple[str, ...]] = {
 """What the tensors of a format do not always tell."""
 
 OPEN: dict[tuple[str, str], str] = {
-    ("compressed_tensors/W5A16", "stored"): "read as 8 bits of fewer columns",
-    ("compressed_tensors/W6A16", "stored"): "read as 8 bits of fewer columns",
-    ("compressed_tensors/W7A16", "stored"): "read as 8 bits of fewer columns",
     ("modelopt/mxfp4", "stored"): "MXFP4 of one Linear by ModelOpt is taken for NVFP4",
     ("modelopt/mxfp4", "alarm"): "as its scheme",
     ("modelopt/int4-awq", "stored"): "two rows to a byte, taken for BitNet",
