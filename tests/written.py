@@ -65,6 +65,9 @@ UNTOLD: dict[str, tuple[str, ...]] = {
     "IntxUnpackedToInt8Tensor": ("bits", "group"),
     "Float8Tensor": ("bits",),
     "NVFP4Tensor": ("bits", "group"),
+    # one block is one row's width
+    "float-quantized": ("group",),
+    "fp8_pb_wo": ("group",),
     # scales padded to a width of their own
     "awq-gemv": ("group",),
     "awq-gemv_fast": ("group",),
@@ -73,10 +76,8 @@ UNTOLD: dict[str, tuple[str, ...]] = {
 
 OPEN: dict[tuple[str, str], str] = {
     ("modelopt/mxfp4", "stored"): "MXFP4 of one Linear by ModelOpt is taken for NVFP4",
-    ("modelopt/mxfp4", "alarm"): "as its scheme",
     ("modelopt/int4-awq", "stored"): "two rows to a byte, taken for BitNet",
     ("torchao/nvfp4-weight-only", "stored"): "two columns to a byte are counted as one",
-    ("torchao/nvfp4-weight-only", "alarm"): "U8 codes are not expected",
     ("auto_round/w4a16", "alarm"): "vLLM takes the method for its inc",
     ("auto_round/w4a16", "vllm"): "vLLM takes the method for its inc",
     ("auto_round/mxfp4", "alarm"): "vLLM takes the method for its inc",
