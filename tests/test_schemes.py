@@ -82,21 +82,34 @@ def mutants(data: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
         for key in given:
             yield f"{role} without {key}", _changed(data, ("roles", role), key)
         yield from _shortened(data, ("roles", role, "dtype"), given.get("dtype", []))
-        for place, dim in enumerate(given.get("shape", ())):
-            other = f"ceil(2*{dim[5:]}" if str(dim).startswith("ceil(") else f"2*{dim}"
-            changed = None if dim == "..." else other
-            yield f"{role}: {dim} is {changed}", _changed(data, ("roles", role, "shape"), place, changed)
+        shape = given.get("shape", [])
+        if any(isinstance(dims, list) for dims in shape):
+            yield from _shortened(data, ("roles", role, "shape"), shape)
+            for place, dims in enumerate(shape):
+                yield from _reshaped(data, ("roles", role, "shape", place), dims)
+        else:
+            yield from _reshaped(data, ("roles", role, "shape"), shape)
+
+
+def _reshaped(
+    data: dict[str, Any], path: tuple[Any, ...], dims: list[Any]
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the scheme with every dimension of one shape twice as large, or without its leading ones."""
+    for place, dim in enumerate(dims):
+        other = f"ceil(2*{dim[5:]}" if str(dim).startswith("ceil(") else f"2*{dim}"
+        changed = None if dim == "..." else other
+        yield f"{path[1:]}: {dim} is {changed}", _changed(data, path, place, changed)
 
 
 def _shortened(
-    data: dict[str, Any], path: tuple[str, ...], items: list[Any]
+    data: dict[str, Any], path: tuple[Any, ...], items: list[Any]
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     for place, item in enumerate(items):
         if len(items) > 1:
-            yield f"{'/'.join(path)} without {item}", _changed(data, path, place)
+            yield f"{'/'.join(map(str, path))} without {item}", _changed(data, path, place)
 
 
-def _changed(data: dict[str, Any], path: tuple[str, ...], key: Any, value: Any = None) -> dict[str, Any]:
+def _changed(data: dict[str, Any], path: tuple[Any, ...], key: Any, value: Any = None) -> dict[str, Any]:
     copy = deepcopy(data)
     at: Any = copy
     for step in path:

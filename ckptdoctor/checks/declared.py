@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from ..checkpoint.declared import skip_list
 from ..checkpoint.declared_scheme import Said, said
 from ..checkpoint.names import join
 from ..checkpoint.nouns import Declared, Signature
 from ..model import Fact, Hit, Location, Skip
+from ..schemes.formats import formats
+from ..schemes.solve import explains, solve
 from .base import Context, Need, Params, needs
 
 _SCHEMES = {
@@ -42,16 +44,44 @@ def numbers(context: Context, params: Params) -> Iterator[Hit | Skip]:
         if expected is None or told.varies or told.block is not None:
             continue
         for signature in _stored(context, declared):
-            got = signature.stored.bits if key == "bits" else signature.stored.group
-            whole = signature.stored.in_features
+            settled = _settled(signature, told)
+            got, whole = settled.get(key), settled.get("in")
             if got is None or got == expected or (key == "group" and expected == -1 and got == whole):
                 continue
             if key == "group" and whole is not None and -(-whole // got) == -(-whole // max(1, expected)):
                 continue  # as many groups either way
+            if _may_be(signature, told):
+                continue
             place = declared.pointer + told.pointer
             facts: dict[str, Fact] = {"declared": expected, "stored": got, "scheme": signature.stored.scheme}
             at = (*context.view.locate(signature, limit=99), Location(declared.file, place))
             yield Hit(facts, at, signature.template, signature.count)
+
+
+_WIDTHS, _GROUPS = (4, 8), (128, 64, 32, "in")
+"""Of compressed-tensors' packed weights, what is published; with all that may be the shapes seldom settle anything."""
+
+
+def _settled(signature: Signature, told: Said) -> Mapping[str, int | None]:
+    """Return what the shapes settle, of the usual widths and groups and the declared width."""
+    stored = signature.stored
+    if stored.scheme != "ct-packed":
+        return {"bits": stored.bits, "group": stored.group, "in": stored.in_features}
+    format_ = next(known for known in formats() if known.id == stored.scheme)
+    usual = format_._replace(bits=tuple({*_WIDTHS, told.bits or _WIDTHS[0]}), groups=_GROUPS)
+    return solve(usual, {leaf.name: leaf for leaf in signature.leaves}).values
+
+
+def _may_be(signature: Signature, told: Said) -> bool:
+    """Whether the tensors may have what is declared, though the schemes' usual widths and groups say otherwise.
+
+    compressed-tensors 0.12 left gaps in each word for widths that do not divide 32, 0.20 leaves none; such are not
+    judged.
+    """
+    if signature.stored.scheme == "ct-packed" and told.bits and 32 % told.bits:
+        return True
+    format_ = next(known for known in formats() if known.id == signature.stored.scheme)
+    return explains(format_, {leaf.name: leaf for leaf in signature.leaves}, told.bits, told.group)
 
 
 def _zeros(context: Context) -> Iterator[tuple[Declared, Said, Signature, str]]:
@@ -74,7 +104,9 @@ def _zero_words(context: Context, params: Params) -> Iterator[Need]:
 def zeros_label(context: Context, params: Params) -> Iterator[Hit | Skip]:
     """Yield once if symmetric zero points are those of the other GPTQ format than the one declared.
 
-    A symmetric 4-bit quantiser has zero point 8; the first format stores it less one (0x77777777), the second as is.
+    A symmetric 4-bit quantiser has zero point 8; the first format stores it less one (0x77777777), the second as is:
+    ``convert_gptq_v2_to_v1_format_module`` of
+    https://github.com/ModelCloud/GPTQModel/blob/v7.7.0/gptqmodel/utils/model.py takes 0x11111111 off what was packed.
     """
     for declared, told, signature, tensor in _zeros(context):
         data = context.micro.get(tensor)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
-from ..checkpoint.names import join
 from ..checkpoint.nouns import Signature
 from ..model import Fact, Hit, Skip
 from ..schemes.recognise import candidates
 from ..schemes.solve import Fault, Solution
 from .base import Context, Params
+from .companions import BLOCKS, CODES, SCALES, codeless, elsewhere, hit, is_codes, unscaled
 
-_FOREIGN = ("bnb-", "hqq", "vptq", "aqlm", "higgs", "quanto", "eetq", "bitnet", "metal")
+_FOREIGN = (
+    *("bnb-", "hqq", "vptq", "aqlm", "higgs", "quanto", "eetq", "bitnet", "metal", "spqr", "fp-quant"),
+    *("fbgemm", "quark-int4", "torchao-packed"),
+)
 """bitsandbytes has rules of its own; of the others no writer was run, so nothing is judged."""
 
 
@@ -31,29 +34,42 @@ def _faulty(context: Context) -> Iterator[tuple[Signature, Solution]]:
         if not all(leaf.dtype for leaf in signature.leaves):
             continue
         for found in candidates(signature.leaves):  # several where a module holds several stems of one scheme
-            if found.format.id == scheme and found.faults:
+            if found.format.id == scheme and found.faults and not _mixed(signature, found):
                 yield signature, found
+
+
+_BESIDE = frozenset(("k_scale", "v_scale", "q_scale", "kv_scale", "output_scale", "pre_quant_scale"))
+"""What may lie beside the tensors of any scheme."""
+
+
+def _mixed(signature: Signature, best: Solution) -> bool:
+    """Whether tensors that are no part of the scheme lie beside it, while some of its own are gone: another scheme."""
+    if not best.unexplained or not any(fault.what == "missing" for fault in best.faults):
+        return False
+    if best.format.stemmed:
+        return False
+    return any(leaf.name not in best.format.roles and leaf.name not in _BESIDE for leaf in signature.leaves)
 
 
 def missing(context: Context, params: Params) -> Iterator[Hit | Skip]:
     """Yield roles other than the codes that a module lacks."""
     for signature, best in faulty(context):
         for fault in best.faults:
-            if fault.what != "missing" or fault.role in _CODES:
+            if fault.what != "missing" or is_codes(fault.role) or elsewhere(context, signature, fault.role):
                 continue
-            if not _elsewhere(context, signature, fault.role):
-                yield _hit(context, signature, {"scheme": best.format.id, "role": _bare(fault.role)})
+            yield hit(context, signature, {"scheme": best.format.id, "role": _bare(fault.role)})
+    for signature, scheme, role in unscaled(context):
+        if not elsewhere(context, signature, role):
+            yield hit(context, signature, {"scheme": scheme, "role": role})
 
 
 def orphans(context: Context, params: Params) -> Iterator[Hit | Skip]:
     """Yield modules that hold scales or zero points of a weight, and neither codes nor a weight."""
     for signature in context.view.signatures:
-        names = {leaf.name for leaf in signature.leaves}
-        scales = sorted(names & _SCALES)
-        if not scales or names & _CODES or any(name.endswith("_blocks") for name in names):
-            continue
-        if not any(_elsewhere(context, signature, role) for role in _CODES):
-            yield _hit(context, signature, {"role": ", ".join(scales)}, scales[0])
+        scales = codeless(signature.leaves)
+        blocks = [name.removesuffix(SCALES) + BLOCKS for name in scales if name.endswith(SCALES)]
+        if scales and not any(elsewhere(context, signature, role) for role in (*CODES, *blocks)):
+            yield hit(context, signature, {"role": ", ".join(scales)}, scales[0])
 
 
 def dtype(context: Context, params: Params) -> Iterator[Hit | Skip]:
@@ -67,7 +83,7 @@ def dtype(context: Context, params: Params) -> Iterator[Hit | Skip]:
                     "got": str(fault.got),
                     "expected": " or ".join(map(str, fault.expected)),
                 }
-                yield _hit(context, signature, facts, fault.role)
+                yield hit(context, signature, facts, fault.role)
 
 
 def shape(context: Context, params: Params) -> Iterator[Hit | Skip]:
@@ -75,6 +91,9 @@ def shape(context: Context, params: Params) -> Iterator[Hit | Skip]:
     for signature, best in faulty(context):
         if any(fault.what == "missing" for fault in best.faults):
             continue  # with a tensor gone the sizes are a guess
+        weight = signature.leaf("weight")
+        if weight is not None and len(weight.shape) > _EXPERTS:
+            continue  # the scales of a convolution have shapes of their own
         for fault in best.faults:
             if fault.what == "shape" and isinstance(fault.got, tuple):
                 facts: dict[str, Fact] = {
@@ -83,8 +102,11 @@ def shape(context: Context, params: Params) -> Iterator[Hit | Skip]:
                     "got": fault.got,
                     "expected": _expectation(fault, best),
                 }
-                yield _hit(context, signature, facts, fault.role)
+                yield hit(context, signature, facts, fault.role)
 
+
+_EXPERTS = 3
+"""Dimensions of the weights of stacked experts, the most that schemes describe."""
 
 _ORDER = ("in", "out", "bits", "group")
 
@@ -97,29 +119,5 @@ def _expectation(fault: Fault, best: Solution) -> str:
     return f"{list(fault.expected)} ({numbers})"
 
 
-_CODES = frozenset(("weight", "qweight", "weight_packed", "*_blocks", "_weight_qdata", "W_q", "weight._data"))
-"""Roles that hold the codes; all the others explain them."""
-
-_SCALES = frozenset(
-    (
-        *("weight_scale", "weight_scale_inv", "weight_scale_2", "weight_global_scale", "weight_zero_point"),
-        *("weight_shape", "qzeros", "g_idx", "_weight_scale", "_weight_zero_point"),
-    )
-)
-"""Names that no writer gives to anything but a companion of codes."""
-
-
 def _bare(role: str) -> str:
     return role.removeprefix("*_")
-
-
-def _elsewhere(context: Context, signature: Signature, role: str) -> bool:
-    """Whether an index puts the tensor into a file that is not read here: then the file is what is missing."""
-    index = context.ckpt.index
-    file = index.weight_map.get(join(signature.modules[0], role)) if index and signature.modules else None
-    return file is not None and file not in context.view.files
-
-
-def _hit(context: Context, signature: Signature, facts: Mapping[str, Fact], role: str | None = None) -> Hit:
-    leaf = role if role is not None and signature.leaf(role) else None
-    return Hit(dict(facts), context.view.locate(signature, leaf), signature.template, signature.count)

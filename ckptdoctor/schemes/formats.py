@@ -12,16 +12,22 @@ REST = "..."
 """First dimension of a role: any leading dimensions (experts), the same ones in every role that has it."""
 
 
+class Shape(NamedTuple):
+    """The dimensions that a tensor may have."""
+
+    dims: tuple[Monomial, ...]
+    stacked: bool
+    """Leading dimensions may come before ``dims``."""
+
+
 class Role(NamedTuple):
     """One tensor of a scheme."""
 
     name: str
     dtypes: frozenset[str]
     """Empty when every dtype will do."""
-    dims: tuple[Monomial, ...] | None
-    """None when the shape says nothing."""
-    stacked: bool
-    """Leading dimensions may come before ``dims``."""
+    shapes: tuple[Shape, ...]
+    """Empty when the shape says nothing. Sizes are solved from a role's only shape; of several, one must fit them."""
     optional: bool
 
 
@@ -67,7 +73,11 @@ def build(name: str, data: Mapping[str, Any]) -> Format:
 
 
 def _role(name: str, data: Mapping[str, Any]) -> Role:
-    shape: Sequence[str | int] | None = data.get("shape")
-    stacked = shape is not None and shape[:1] == [REST]
-    dims = None if shape is None else tuple(parse(str(dim)) for dim in shape if dim != REST)
-    return Role(name, frozenset(data.get("dtype", ())), dims, stacked, bool(data.get("optional")))
+    shape: Sequence[Any] | None = data.get("shape")
+    several = shape is not None and any(isinstance(dims, list) for dims in shape)
+    shapes = tuple(map(_shape, shape if several else [shape])) if shape is not None else ()
+    return Role(name, frozenset(data.get("dtype", ())), shapes, bool(data.get("optional")))
+
+
+def _shape(dims: Sequence[str | int]) -> Shape:
+    return Shape(tuple(parse(str(dim)) for dim in dims if dim != REST), list(dims[:1]) == [REST])

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Literal, NamedTuple
 
 from .base import Leaf
-from .formats import Format, Role
+from .formats import Format, Role, Shape
 from .monomial import Monomial
 
 
@@ -24,7 +25,7 @@ class Solution(NamedTuple):
 
     format: Format
     values: Mapping[str, int]
-    """``in``, ``out``, ``bits``, ``group``, as far as the shapes settle them."""
+    """``in``, ``out``, ``bits``, ``group``, as far as the shapes settle them, and ``rank``, the weight's dimensions."""
     faults: tuple[Fault, ...]
     unexplained: int = 0
     """Tensors that are none of the scheme's, biases apart."""
@@ -42,15 +43,30 @@ def solve(format_: Format, leaves: Mapping[str, Leaf]) -> Solution:
     shaped = {
         name: leaves[name]
         for name, role in format_.roles.items()
-        if name in leaves and leaves[name].dtype and role.dims is not None
+        if name in leaves and leaves[name].dtype and role.shapes
     }
     if not shaped:
         return Solution(format_, {}, tuple(faults), unexplained)
     trials = [_try(format_, shaped, start) for start in _starts(format_)]
     fewest = min(len(found) for _, found in trials)
-    best = [trial for trial in trials if len(trial[1]) == fewest]
+    equal = [trial for trial in trials if len(trial[1]) == fewest]
+    best = [trial for trial in equal if not _overlong(trial[0])] or equal
     agreed = _agreed(values for values, _ in best)
     return Solution(format_, agreed, (*faults, *best[0][1]), unexplained)
+
+
+def _overlong(values: Mapping[str, int]) -> bool:
+    """Whether a group would be longer than a row: a row is one group then."""
+    return "in" in values and values.get("group", 0) > values["in"]
+
+
+def explains(format_: Format, leaves: Mapping[str, Leaf], bits: int | None, group: int | None) -> bool:
+    """Whether the shapes of ``leaves`` are those of this very width and group (-1: a group per row; None: any)."""
+    narrowed = format_._replace(
+        bits=format_.bits if bits is None else (bits,),
+        groups=format_.groups if group is None else ("in" if group < 1 else group,),
+    )
+    return not any(fault.what == "shape" for fault in solve(narrowed, leaves).faults)
 
 
 def _unmet(format_: Format, leaves: Mapping[str, Leaf]) -> Iterator[Fault]:
@@ -81,7 +97,9 @@ def _try(
     format_: Format, leaves: Mapping[str, Leaf], start: Mapping[str, int | str]
 ) -> tuple[dict[str, int], list[Fault]]:
     """Solve for what ``start`` leaves open; return the values and the shapes that disagree with them."""
+    leading = _common(_leading(format_, leaves))
     known = {name: value for name, value in start.items() if isinstance(value, int)}
+    known["rank"] = len(leading) + 2
     whole_rows = start.get("group") == "in"
     pairs = [pair for name, leaf in leaves.items() for pair in _pairs(format_.roles[name], leaf)]
     pairs.sort(key=lambda pair: (len(pair[0].under), pair[0].divisor * pair[0].constant))
@@ -97,34 +115,49 @@ def _try(
                 known["group"] = known["in"]
         if len(known) == before:
             break
-    stacked = [
-        _leading(format_.roles[name], leaf) for name, leaf in leaves.items() if format_.roles[name].stacked
-    ]
-    leading = stacked[0] if stacked else ()
     faults = [_shape(format_.roles[name], leaf, known, leading) for name, leaf in leaves.items()]
     return known, [fault for fault in faults if fault is not None]
 
 
+def _leading(format_: Format, leaves: Mapping[str, Leaf]) -> Iterator[tuple[int, ...]]:
+    """Yield the dimensions that the tensors with one stacked shape have in front of it."""
+    for name, leaf in leaves.items():
+        shapes = format_.roles[name].shapes
+        if len(shapes) == 1 and shapes[0].stacked:
+            yield leaf.shape[: max(0, len(leaf.shape) - len(shapes[0].dims))]
+
+
+def _common(found: Iterable[tuple[int, ...]]) -> tuple[int, ...]:
+    """Return what most of ``found`` are, the first of several."""
+    counted = Counter(found)
+    return counted.most_common(1)[0][0] if counted else ()
+
+
 def _pairs(role: Role, leaf: Leaf) -> list[tuple[Monomial, int]]:
-    """Pair a role's dimensions with the sizes found, none when their number differs."""
-    dims = role.dims or ()
-    sizes = leaf.shape[len(leaf.shape) - len(dims) :] if role.stacked else leaf.shape
+    """Pair a role's dimensions with the sizes found, none when their number differs or the role has several shapes."""
+    if len(role.shapes) != 1:
+        return []
+    dims, stacked = role.shapes[0]
+    sizes = leaf.shape[len(leaf.shape) - len(dims) :] if stacked else leaf.shape
     return list(zip(dims, sizes, strict=True)) if len(sizes) == len(dims) else []
 
 
-def _leading(role: Role, leaf: Leaf) -> tuple[int, ...]:
-    return leaf.shape[: max(0, len(leaf.shape) - len(role.dims or ()))]
-
-
 def _shape(role: Role, leaf: Leaf, known: Mapping[str, int], leading: tuple[int, ...]) -> Fault | None:
-    """Return the fault of a shape that is not the one the values give."""
+    """Return the fault of a shape that is not the one the values give; of several that of as many dimensions."""
+    wanted = [_sizes(shape, known, leading) for shape in role.shapes]
+    if leaf.shape in wanted:
+        return None
+    fit = [sizes for sizes in wanted if sizes is not None]
+    alike = [sizes for sizes in fit if len(sizes) == len(leaf.shape)]
+    return Fault(role.name, "shape", next(iter(alike or fit), ()), leaf.shape)
+
+
+def _sizes(shape: Shape, known: Mapping[str, int], leading: tuple[int, ...]) -> tuple[int, ...] | None:
+    """Return a shape in numbers, None when they do not settle it."""
     sizes = []
-    for dim in role.dims or ():
-        if any(name not in known for name in dim.variables):
-            return Fault(role.name, "shape", (), leaf.shape)
-        size = dim.value(known)
+    for dim in shape.dims:
+        size = None if any(name not in known for name in dim.variables) else dim.value(known)
         if size is None:
-            return Fault(role.name, "shape", (), leaf.shape)
+            return None
         sizes.append(size)
-    expected = (*leading, *sizes) if role.stacked else tuple(sizes)
-    return None if expected == leaf.shape else Fault(role.name, "shape", expected, leaf.shape)
+    return (*leading, *sizes) if shape.stacked else tuple(sizes)

@@ -34,7 +34,7 @@ def read(ckpt: Checkpoint, view: View, dtype: str) -> tuple[Held, list[Event]]:
         if not found:
             continue
         flat |= {view.owner.get(f"{module}.{found[0]}", "") for module in signature.modules}
-        for part in set(_PARTS).difference(found):
+        for part in set(_PARTS).difference(found) if signature.stored.scheme != "torchao-packed" else ():
             at = tuple(
                 Location(view.owner.get(f"{m}.{part}", ""), tensor=f"{m}.{part}")
                 for m in signature.modules[:100]
