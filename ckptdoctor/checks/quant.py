@@ -27,6 +27,17 @@ def tensor_parallel(context: Context, params: Params) -> Iterator[Hit | Skip]:
             yield hit._replace(outcome=told)
 
 
+_PACKED = frozenset(("ct-packed", "nvfp4-packed", "mxfp4-packed"))
+
+
+def packed_embedding(context: Context, params: Params) -> Iterator[Hit | Skip]:
+    """Yield a token embedding that compressed-tensors packed."""
+    for signature in context.view.signatures:
+        if signature.stored.scheme in _PACKED and signature.template.endswith("embed_tokens"):
+            at = context.view.locate(signature, "weight_packed")
+            yield Hit({"scheme": signature.stored.scheme}, at, signature.template, signature.count)
+
+
 def _devices(target: Target) -> int:
     number = target.options.get("tp", 1)
     return number if type(number) is int else 1
