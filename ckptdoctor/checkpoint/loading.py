@@ -9,7 +9,7 @@ from typing import TypeAlias
 from ..model import Location
 from ..sources import pointer
 from ..sources.base import Source, Span, Stat, Unavailable
-from . import header, index, jsondoc
+from . import gguf, header, index, jsondoc
 from .gc_paused import gc_paused
 from .nouns import Checkpoint, Defect, Shard
 
@@ -66,6 +66,7 @@ def load(source: Source, *, metadata_only: bool = False, progress: Progress | No
         if metadata_only:
             _name_absent_shards(ckpt)
         _load_shards(ckpt, progress)
+    ckpt.defects += gguf.defects(ckpt)
     ckpt.defects += _unopened(ckpt)
     return ckpt
 
