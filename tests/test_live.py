@@ -22,6 +22,8 @@ from tests.observe.score import target_of
 
 WORKER = ROOT / "tests/observe/workers/transformers.py"
 LIVE = {name: os.environ.get(name, "") for name in ("CKPTDOCTOR_TF5", "CKPTDOCTOR_TF4")}
+READERS = {"optimum", "gptqmodel"}
+"""What reads GPTQ and AWQ compiles an extension for minutes first: such runs are recorded, not made again here."""
 pytestmark = pytest.mark.slow
 
 
@@ -30,7 +32,10 @@ def live(name: str, version: str) -> tuple[dict[str, str], list[Record]]:
     if not LIVE[name]:
         pytest.skip(f"{name} does not name an interpreter with transformers")
     path = OBSERVED / f"transformers-{version}.jsonl"
-    recorded = {row["case"]: row["outcome"] for row in map(json.loads, path.read_text().splitlines())}
+    rows = [
+        row for row in map(json.loads, path.read_text().splitlines()) if READERS.isdisjoint(row["versions"])
+    ]
+    recorded = {row["case"]: row["outcome"] for row in rows}
     return recorded, observe(LIVE[name], WORKER, [case for case in load_cases() if case.id in recorded])
 
 
@@ -38,7 +43,6 @@ def live(name: str, version: str) -> tuple[dict[str, str], list[Record]]:
 def test_the_real_loader_still_does_what_was_recorded(name: str, version: str) -> None:
     recorded, found = live(name, version)
     assert {record.versions["transformers"] for record in found} == {version}
-    assert found
     differ = {r.case: (recorded[r.case], r.outcome) for r in found if recorded[r.case] != r.outcome}
     assert differ == {}
 
