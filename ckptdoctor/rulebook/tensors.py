@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import math
 import struct
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -75,6 +76,8 @@ def shard(entries: Mapping[str, Any], options: Mapping[str, Any]) -> Sparse:
         text, end = options["header"].encode(), options.get("data", 0)
     front = options.get("length", len(text)).to_bytes(8, "little") + text
     whole = max(0, len(front) + end + options.get("extra", 0))
+    if whole > sys.maxsize:
+        raise ValueError(f"a file of {whole} bytes: none is that large")
     return Sparse(whole, [(0, front[:whole]), *((len(front) + at, data) for at, data in chunks)])
 
 
