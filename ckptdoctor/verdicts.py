@@ -9,6 +9,8 @@ from . import ruledata
 from .checkpoint.dtypes import BITS
 from .checkpoint.nouns import Checkpoint, Leaf, View
 from .loaders.base import Reading
+from .loaders.modules import architecture
+from .loaders.quantised.matching import shape_of
 from .model import OUTCOMES, Crash, Evidence, Finding, Outcome, Skip, Verdict, worst
 
 _STRENGTH: tuple[Evidence, ...] = ("observed", "source", "assumed")
@@ -97,12 +99,18 @@ def held_bytes(ckpt: Checkpoint, reading: Reading, outcome: Outcome) -> int | No
         signature = view.signatures[number]
         for scheme, modules in split.items():
             if not scheme or (scheme != signature.stored.scheme and scheme not in _WIDTH):
-                return None  # quantised or dequantised on the way
+                return None  # quantised on the way
             if not all(leaf.dtype for leaf in signature.leaves):
                 return None  # only names are known
             if scheme in ("f32", "f64") and reading.target.loader != "transformers":
                 return None  # vLLM casts these to a dtype of its own choice
-            bits = sum(_bits(leaf, scheme) for leaf in signature.leaves)
+            if scheme in _WIDTH and signature.stored.quantized:  # dequantised on the way
+                rows, columns = shape_of(signature, architecture(ckpt, view))
+                if rows is None or columns is None:
+                    return None
+                bits = rows * columns * _WIDTH[scheme]
+            else:
+                bits = sum(_bits(leaf, scheme) for leaf in signature.leaves)
             matrix = signature.stored.quantized or any(len(leaf.shape) > 1 for leaf in signature.leaves)
             parts = devices if matrix and type(devices) is int and devices > 0 else 1
             total += bits * len(modules) // 8 // parts

@@ -76,7 +76,8 @@ def _codes(signature: Signature) -> str:
     """Name the codes that lie under ``weight`` itself, where a plain loader looks; "" when none do."""
     weight = signature.leaf("weight")
     dtype = weight.dtype if weight else ""
-    return "int8 codes" if dtype == "I8" else "float8 codes" if dtype.startswith("F8_") else ""
+    names = {"I8": "int8 codes", "U8": "packed codes"}
+    return "float8 codes" if dtype.startswith("F8_") else names.get(dtype, "")
 
 
 def _places(view: View, modules: Sequence[str], leaf: str) -> Iterator[Location]:

@@ -84,13 +84,15 @@ class Vllm:
             skipped = _skipper(ckpt, data)
             eight = block_in_vllm(ckpt).get("load_in_8bit") is True
             if plan.method in in_vllm.FAMILIES:
-                found = in_vllm.read(ckpt, view, known, plan.method, target, data)
+                block = block_in_vllm(ckpt)
+                found = in_vllm.read(ckpt, view, known, plan.method, block, target, data)
                 held, plan = found.held, plan._replace(unknown=found.doubt)
                 events += found.events
             else:
                 held = hold(view, read_as, lambda s: plan.method == BNB)
                 events += disagreements(view, held, data, target, asked="bnb-4bit" if in_flight else "")
                 events += stray_companions(view, plan.method, eight=eight)
+            checked = facts.does(data, "expert-shapes-are-checked", target.version)
             drops = in_vllm.drops_name(ckpt, target, data)
             if plan.method == BNB and not in_flight and known.expected and _all_skipped(view, known, skipped):
                 at = (Location("config.json", "/quantization_config/llm_int8_skip_modules"),)
@@ -101,16 +103,22 @@ class Vllm:
                 view,
                 known,
                 lambda row: outcome_of_missing(row, known, plan.method, skipped, target, data),
-                unexpected=lambda template: outcome_of_unexpected(
-                    template, plan.method, drops, target, data, eight=eight
+                unexpected=lambda template: (
+                    "unknown"  # one expert too many is passed over, a layer too many is not
+                    if ".experts." in template and plan.method in in_vllm.FAMILIES
+                    else outcome_of_unexpected(template, plan.method, drops, target, data, eight=eight)
                 ),
-                of_mismatch=lambda row: outcome_of_mismatch(row, known, plan.method, skipped),
+                of_mismatch=lambda row: (
+                    "unknown"
+                    if ".experts." in row.template and not checked
+                    else outcome_of_mismatch(row, known, plan.method, skipped)
+                ),
                 bare="fails",
                 doubled="fails",
                 readable=all_readable(ckpt, view) and not plan.unknown,
             )
-        split = parallel.legal(ckpt, plan.method) if "config.json" in ckpt.entries else None
-        events += _not_split(ckpt, plan.method, target, split)
+        split = parallel.legal(ckpt, plan.method, target, data) if "config.json" in ckpt.entries else None
+        events += _not_split(ckpt, plan.method, target, data)
         return Reading(target, plan, held, tuple(events), facts.evidence(data, target), split)
 
     def _reader(
@@ -159,13 +167,13 @@ class Vllm:
         return read
 
 
-def _not_split(ckpt: Checkpoint, method: str, target: Target, legal: tuple[int, ...] | None) -> list[Event]:
+def _not_split(ckpt: Checkpoint, method: str, target: Target, data: Data) -> list[Event]:
     """Return the refusal of the number of devices that the target asks for (bitsandbytes has a rule of its own)."""
     number = target.options.get("tp", 1)
-    why = parallel.reason(ckpt, method, number) if type(number) is int and legal is not None else ""
+    why = parallel.reason(ckpt, method, number, target, data) if type(number) is int else ""
     if not why or type(number) is not int:
         return []
-    told: Facts = {"tp": number, "why": why, "legal": legal}
+    told: Facts = {"tp": number, "why": why, "legal": parallel.of_text(ckpt, method, target, data)}
     return [Event("tensor-parallel", "fails", told, (Location("config.json"),))]
 
 
@@ -217,7 +225,12 @@ def settle_method(ckpt: Checkpoint, target: Target, data: Data) -> tuple[str, li
     rows = [row for row in facts.rows(data, "methods") if row["method"] == method]
     if any(ruledata.matches(row["versions"], version) for row in rows):
         refused = _missing_keys(method, block, version, data) or in_vllm.refusals(method, block, target, data)
-        return method, refused, ()
+        named = next((row["needs"] for row in facts.rows(data, "packages") if row["method"] == method), ())
+        return (
+            method,
+            refused,
+            tuple(f"{name} (pip install {name})" for name in named if name not in target.versions),
+        )
     for row in facts.rows(data, "plugins"):
         if row["method"] != method or not ruledata.matches(row["versions"], version):
             continue

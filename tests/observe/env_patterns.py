@@ -10,7 +10,7 @@ import re
 
 PATTERNS = (
     # vLLM's CPU wheel built for AVX2 has no kernel for 4-bit GPTQ/AWQ/compressed-tensors products.
-    r"'_OpNamespace' '_C' object has no attribute '\w+'",
+    r"'_OpNamespace' '_(moe_)?C' object has no attribute '\w+'",
     # ... and registers the fp8 ones with no arguments.
     r"_C::\w+\(\) expected at most 0 argument\(s\)",
     # The fused experts of a bitsandbytes model are a Triton kernel, and there is no Triton for CPUs.
@@ -27,7 +27,10 @@ PATTERNS = (
     r"Forced NVFP4 kernel \w+ is not supported",
     r"num_compute_units is not implemented for the current platform",
     r"'NoneType' object has no attribute 'is_monolithic'",
-    r"No MXFP4 MoE backend supports the deployment configuration",
+    # Nor is there one for experts in these schemes.
+    r"No \w+ MoE backend supports the deployment configuration",
+    r"Unsupported FP8 MoE backend: NONE",
+    r"not supported for the current GPU\. Minimum capability: \d+\. Current capability: -1\.",
     r"Marlin does not support weight_bits",
     r"Failed to find a kernel that can implement the \w+ linear layer",
 )

@@ -6,19 +6,20 @@ Whatever no file fills is initialised anew, as far as its dtype can be; whatever
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from itertools import islice
 from typing import NamedTuple
 
 from ...checkpoint.comparison import Missing
 from ...checkpoint.nouns import Checkpoint, Leaf, Signature, View
-from ...model import Location, Outcome, Target
+from ...model import Facts, Location, Outcome, Target
 from .. import facts, skips
 from ..base import Event
-from ..modules import Architecture
+from ..modules import Architecture, kind
 from ..precision import Held
 from . import declared, mxfp4, packed_in_transformers, torchao
 from .layout import Layout, Shape
-from .matching import Choose, Policy, compared
+from .matching import Policy, compared, is_expert, quantised_experts
 
 Data = Mapping[str, object]
 
@@ -33,6 +34,8 @@ _ZEROS = (
     "compressed-tensors 0.14 to 0.17 read these zero points, older and newer ones refuse them; say which you have: "
     "--for transformers=={version},compressed-tensors==X.Y.Z"
 )
+_LOOKED_AT = 100
+"""Names of one template that are asked for their format."""
 
 
 class Read(NamedTuple):
@@ -50,15 +53,19 @@ def read(
     block = ckpt.config.get("quantization_config")
     block = block if isinstance(block, dict) else {}
     five = facts.does(data, "parts-are-initialised", target.version)
-    experts = any(s.stored.quantized and ".experts" in s.template for s in view.signatures)
+    experts = quantised_experts(view)
     if method == "mxfp4":
         return Read(*mxfp4.read(view, dtype, lambda both: "corrupt" if both and five else "fails", "fails"))
     if method != "compressed-tensors" and not five:
         return Read({}, [], f"{method} in transformers 4 has not been observed")
     if method == "torchao":
         return Read(*torchao.read(ckpt, view, dtype))
-    if experts:
+    if experts and not five:
+        return Read({}, [], f"{method} experts in transformers 4 have not been observed")
+    if experts and method in ("gptq", "awq"):
         return Read({}, [], f"{method} experts have not been observed in transformers")
+    if any(kind(signature, known) != "expert" for signature in experts):
+        return Read({}, [], "the names that this architecture has for its experts are not known")
     if method in ("gptq", "awq"):
         return Read(*packed_in_transformers.read(ckpt, block, view, known, method, dtype))
     if method == "fp8":
@@ -66,6 +73,8 @@ def read(
     library = target.versions.get("compressed-tensors", "")
     zeros = facts.regime(data, library, "packed_zero_points") if library else ""
     held, events = compared(view, known, _compressed(block, zeros), _policy(five), dtype)
+    if experts:
+        held, events, _ = _with_experts(view, known, block, held, events, dtype)
     found = declared.groups(block)
     ordered = any(group.actorder in ("group", "dynamic") for group in found)
     asymmetric = any(
@@ -85,37 +94,73 @@ def read(
 
 def of_missing(row: Missing, method: str, block: Mapping[str, object], target: Target, data: Data) -> Outcome:
     """Say what it costs that a whole quantised module is gone."""
+    choose = _compressed(block)
+    layouts = [choose(None, name.rpartition(".")[0]) for name in islice(row.names, _LOOKED_AT)]
+    formats = {layout.format for layout in layouts if layout is not None}
     if not facts.does(data, "parts-are-initialised", target.version):
-        formats = {group.layout.format for group in declared.groups(block)}
-        return "corrupt" if method != "compressed-tensors" or formats & _WHOLE_FORMATS else "fails"
+        return "corrupt" if method != "compressed-tensors" or not formats - _WHOLE_FORMATS else "fails"
     if method in ("gptq", "awq"):
         return packed_in_transformers.of_missing(method)
     if method != "compressed-tensors" or row.template.startswith("lm_head"):
         return "corrupt"
-    formats = {group.layout.format for group in declared.groups(block)}
     return "fails" if formats & _WHOLE_FORMATS else "unknown"
 
 
-def _compressed(block: Mapping[str, object], zeros: str) -> Choose:
-    """compressed-tensors matches a target or an ignored name by equality, by expression or by class.
+def _compressed(
+    block: Mapping[str, object], zeros: str = ""
+) -> Callable[[Signature | None, str], Layout | None]:
+    """compressed-tensors matches by equality, by expression or by class, and what is told more exactly counts.
 
     ``zeros`` is what its version does about packed zero points: from 0.18 on it makes one a row, and those in the file
     do not fit.
     """
-    ignore = declared.texts(block.get("ignore"))
+    found, ignore = declared.groups(block), declared.texts(block.get("ignore"))
     ignored = skips.compressed_tensors(ignore)
-    targeted = [(group, skips.compressed_tensors(group.targets)) for group in declared.groups(block)]
+    exact = [(group, _means(group, expressions=False)) for group in found]
+    expressions = [(group, _means(group, expressions=True)) for group in found]
+    by_class = [(group, "Linear" in group.targets) for group in found]
     packed = block.get("quantization_status") == "compressed"
 
-    def choose(_: Signature, module: str) -> Layout | None:
+    def choose(_: Signature | None, module: str) -> Layout | None:
         if ignored(module) or "Linear" in ignore:
             return None
-        for group, means in targeted:
-            if "Linear" in group.targets or means(module):
-                return group.layout._replace(zeros_by_row=zeros == "by-row") if packed else None
-        return None
+        named = next((group for group, means in (*exact, *expressions) if means(module)), None)
+        group = named or next((group for group, linear in by_class if linear), None)
+        return group.layout._replace(zeros_by_row=zeros == "by-row") if group and packed else None
 
     return choose
+
+
+def _means(group: declared.Group, *, expressions: bool) -> skips.Test:
+    return skips.compressed_tensors([text for text in group.targets if text.startswith("re:") == expressions])
+
+
+def _with_experts(
+    view: View,
+    known: Architecture,
+    block: Mapping[str, object],
+    held: Held,
+    events: list[Event],
+    dtype: str,
+) -> Read:
+    """Experts are dequantised while their matrices are stacked, whether a list names them or not.
+
+    ``integrations/compressed_tensors.py`` of 5.23.0 knows packed and FP8 ones; others end in an empty stack.
+    """
+    groups = declared.groups(block)
+    named = [group for group in groups if any("experts" in one for one in group.targets)]
+    layout = next((group.layout for group in [*named, *groups]), None)
+    _, more = compared(view, known, lambda _, module: layout, _STACKED, dtype, is_expert)
+    if layout is not None and layout.format in _INTEGER_FORMATS:
+        told: Facts = {
+            "loader": "transformers",
+            "method": "compressed-tensors",
+            "key": "format",
+            "value": f"{layout.format} experts",
+        }
+        more = [Event("method-refused", "fails", told, _AT)]
+    experts: Held = {n: {dtype or "bf16": s.modules} for n, s in enumerate(view.signatures) if is_expert(s)}
+    return Read({**held, **experts}, [*events, *more])
 
 
 def _policy(five: bool) -> Policy:
@@ -131,8 +176,8 @@ def _policy(five: bool) -> Policy:
             return "fails-late"
         return "fails" if whole and leaf == "weight" else "corrupt"
 
-    def misshapen(leaf: str, _layout: Layout | None, _found: Leaf, _wanted: Shape) -> Outcome:
-        return "ok" if leaf == _UNFILLED else "fails"
+    def misshapen(part: str, _layout: Layout | None, _found: Leaf, _wanted: Shape) -> Outcome:
+        return "ok" if part.endswith(f".{_UNFILLED}") else "fails"
 
     def plain_codes(dtype: str) -> Outcome:
         floats = dtype.startswith("F8")
@@ -166,6 +211,9 @@ def _fp8(block: Mapping[str, object], view: View, known: Architecture, dtype: st
         return layout if codes or scaled else None
 
     held, events = compared(view, known, choose, _FP8, dtype)
+    mine, more = compared(view, known, lambda _, module: layout, _STACKED_FP8, "", is_expert)
+    events += [event for event in more if event.code == "part-missing"]
+    held |= {n: mine[n] for n, signature in enumerate(view.signatures) if is_expert(signature) and n in mine}
     tiles = [e for e in events if e.code in ("part-missing", "part-unplaced") and layout.block is None]
     if tiles or _other_tile(events, view, layout):
         return Read(
@@ -187,9 +235,9 @@ def _fp8_missing(leaf: str, _layout: Layout | None) -> Outcome:
     return "fails-late" if leaf.startswith("weight_scale") else "corrupt"
 
 
-def _fp8_misshapen(leaf: str, layout: Layout | None, found: Leaf, wanted: Shape) -> Outcome:
+def _fp8_misshapen(part: str, layout: Layout | None, found: Leaf, wanted: Shape) -> Outcome:
     if (
-        leaf == "weight"
+        part.endswith(".weight")
         or layout is None
         or layout.block is None
         or len(found.shape) != 2
@@ -202,3 +250,17 @@ def _fp8_misshapen(leaf: str, layout: Layout | None, found: Leaf, wanted: Shape)
 
 
 _FP8 = Policy(_fp8_missing, lambda leaf: "ok", _fp8_misshapen, lambda dtype: "corrupt")
+_STACKED = Policy(
+    lambda leaf, _: "corrupt" if leaf == "weight_scale" else "ok" if leaf == _UNFILLED else "fails",
+    lambda leaf: "ok",
+    lambda part, _layout, _found, _wanted: "unknown",
+    lambda dtype: "unknown",
+)
+"""The matrices of compressed-tensors' experts, which are dequantised one by one and then stacked."""
+_STACKED_FP8 = Policy(
+    lambda leaf, _: "fails",
+    lambda leaf: "ok",
+    lambda part, _layout, _found, _wanted: "unknown",
+    lambda dtype: "unknown",
+)
+"""Those of FP8: as many scales as weights (``Fp8Dequantize``)."""

@@ -11,15 +11,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from ... import ruledata
-from ...checkpoint.nouns import Checkpoint, Leaf, Signature, View
+from ...checkpoint.nouns import Checkpoint, Leaf, View
 from ...model import Location, Outcome, Target
-from .. import facts, skips
+from .. import facts
 from ..base import Event
 from ..modules import Architecture
 from ..precision import Held
-from . import declared, mxfp4
+from . import declared, modelopt, mxfp4, names, torchao, vllm_choice
 from .layout import Layout, Shape
-from .matching import Choose, Policy, compared, is_linear
+from .matching import Choose, Policy, compared, is_expert, is_linear
 
 Data = Mapping[str, object]
 
@@ -32,12 +32,14 @@ FAMILIES = {
     "awq": "awq",
     "awq_marlin": "awq",
     "auto_awq": "awq",
+    "modelopt": "modelopt",
+    "modelopt_fp4": "modelopt",
+    "torchao": "torchao",
     "mxfp4": "mxfp4",
     "gpt_oss_mxfp4": "mxfp4",
 }
 """Method → the family modelled here."""
 
-_SOURCE_DTYPES = frozenset({"F16", "BF16", "F32"})
 _AT = (Location("config.json", "/quantization_config"),)
 
 
@@ -69,6 +71,8 @@ def refusals(method: str, block: Mapping[str, object], target: Target, data: Dat
         found.append(("bits", str(bits)))
     if family == "compressed-tensors":
         found += _refused_groups(block, target, data)
+    if family == "modelopt":
+        found += modelopt.refused(block)
     return [
         Event(
             "method-refused", "fails", {"loader": "vLLM", "method": family, "key": key, "value": value}, _AT
@@ -92,93 +96,36 @@ def _refused_groups(block: Mapping[str, object], target: Target, data: Data) -> 
             yield "format", "int-quantized without input_activations"
 
 
-def read(ckpt: Checkpoint, view: View, known: Architecture, method: str, target: Target, data: Data) -> Read:
-    """Say how vLLM reads a checkpoint under ``method``, one of `FAMILIES`."""
-    block = declared.block_in_vllm(ckpt)
+def read(
+    ckpt: Checkpoint,
+    view: View,
+    known: Architecture,
+    method: str,
+    block: Mapping[str, object],
+    target: Target,
+    data: Data,
+) -> Read:
+    """Say how vLLM reads a checkpoint under ``method``, one of `FAMILIES`, which ``block`` declares."""
     family = FAMILIES[method]
     if family == "mxfp4":
         return Read(*mxfp4.read(view, "", lambda both: "corrupt", "unknown"), "")
-    chosen = _chooser(family, view, known, block, target, data)
+    if family == "torchao":
+        return Read(*torchao.read(ckpt, view, "", "corrupt"))
+    chosen = vllm_choice.chooser(family, view, known, block, target, data)
     if isinstance(chosen, str):
         return Read({}, [], chosen)
-    held, events = compared(view, known, chosen, _policy(ckpt, target, data), "")
+    routers = vllm_choice.quantises_routers(ckpt.config, target, data)
+    held, events = compared(
+        view,
+        known,
+        chosen,
+        _policy(ckpt, target, data),
+        "",
+        lambda signature: vllm_choice.takes(signature, known, routers),
+    )
     events += _mixed(view, known, chosen, data)
-    quantised_experts = any(s.stored.quantized and ".experts" in s.template for s in view.signatures)
-    return Read(held, events, f"{family} experts have not been observed in vLLM" if quantised_experts else "")
-
-
-def _chooser(
-    family: str, view: View, known: Architecture, block: Mapping[str, object], target: Target, data: Data
-) -> Choose | str:
-    if family == "compressed-tensors":
-        return _compressed(block, data)
-    if family == "fp8":
-        layout = declared.fp8(block)
-        listed = declared.texts(block.get("ignored_layers")) or declared.texts(
-            block.get("modules_to_not_convert")
-        )
-        exact = frozenset(listed)
-        return lambda _, module: (
-            None if _is_head(module) or exact & set(skips.vllm_names(module, data)) else layout
-        )
-    rules = block.get("dynamic")
-    rules = rules if isinstance(rules, dict) else {}
-    if any(not key.startswith("-:") for key in rules):
-        return "GPTQ rules for single modules are not modelled"
-    if family == "gptq" and (block.get("sym") is False or block.get("bits") not in (4, 8)):
-        return "asymmetric GPTQ, or of other widths than 4 and 8, depends on the device"
-    layout_ = declared.gptq(block) if family == "gptq" else declared.awq(block)
-    if layout_ is None:
-        return f"{family} with these bits is not modelled"
-    return _from_headers(family, view, layout_, block, target, data)
-
-
-def _compressed(block: Mapping[str, object], data: Data) -> Choose:
-    found, ignored = declared.groups(block), skips.compressed_tensors(declared.texts(block.get("ignore")))
-    targeted = [(group, skips.compressed_tensors(group.targets)) for group in found]
-
-    def choose(_: Signature, module: str) -> Layout | None:
-        names = skips.vllm_names(module, data)
-        if any(ignored(name) for name in names):
-            return None
-        for group, means in targeted:
-            if any(means(name) for name in names):
-                return group.layout
-        by_class = (group.layout for group in found if "Linear" in group.targets)
-        return None if _is_head(module) else next(by_class, None)
-
-    return choose
-
-
-def _from_headers(
-    family: str, view: View, layout: Layout, block: Mapping[str, object], target: Target, data: Data
-) -> Choose:
-    """GPTQ and AWQ without a list infer it from the dtypes in the files (``maybe_update_config``)."""
-    key = "modules_in_block_to_quantize" if family == "gptq" else "modules_to_not_convert"
-    listed = declared.texts(block.get(key))
-    wanted = family == "gptq"
-    rules = block.get("dynamic")
-    negative = [rule[2:] for rule in rules if rule.startswith("-:")] if isinstance(rules, dict) else []
-    left_out = skips.from_start(negative)
-    nothing = not any(_has_codes(signature) for signature in view.signatures)
-    everything = nothing and wanted and facts.does(data, "gptq-without-codes-is-gptq", target.version)
-
-    def choose(signature: Signature, module: str) -> Layout | None:
-        if _is_head(module) or any(left_out(name) for name in skips.vllm_names(module, data)):
-            return None
-        if listed:
-            return layout if any(text in module for text in listed) == wanted else None
-        return layout if everything or _has_codes(signature) else None
-
-    return choose
-
-
-def _has_codes(signature: Signature) -> bool:
-    return any(leaf.dtype and leaf.dtype not in _SOURCE_DTYPES for leaf in signature.leaves)
-
-
-def _is_head(module: str) -> bool:
-    return module.rpartition(".")[2] == "lm_head"
+    doubt = vllm_choice.doubt(family, view, known, block, target, data)
+    return Read(held, [] if doubt else events, doubt)
 
 
 def drops_name(ckpt: Checkpoint, target: Target, data: Data) -> Callable[[str], bool]:
@@ -206,23 +153,70 @@ def _policy(ckpt: Checkpoint, target: Target, data: Data) -> Policy:
     def missing(leaf: str, _: Layout | None) -> Outcome:
         return "ok" if leaf in optional else "corrupt"
 
-    def misshapen(leaf: str, _layout: Layout | None, _found: Leaf, _wanted: Shape) -> Outcome:
-        return "ok" if leaf == "weight_shape" else "fails"
+    def misshapen(part: str, layout: Layout | None, found: Leaf, wanted: Shape) -> Outcome:
+        if part.endswith(".weight_shape"):
+            return "ok"
+        if ".experts." in part:
+            return _short(part, found.shape, wanted)
+        return "corrupt" if _cut(part, layout, found.shape, wanted) else "fails"
 
     return Policy(
         missing, lambda tensor: "ok" if dropped(tensor) else "fails", misshapen, lambda dtype: "corrupt"
     )
 
 
+def _short(part: str, found: Shape, wanted: Shape) -> Outcome:
+    """An expert's tensor with too few rows fills the first of them (``_narrow_expert_data_for_padding``)."""
+    if len(found) != len(wanted) or any(map(int.__gt__, found, wanted)):
+        return "fails"
+    rows = found[0] < wanted[0] and found[1:] == wanted[1:]
+    return (
+        "corrupt"
+        if rows and part.endswith((".gate_proj.weight_scale", ".up_proj.weight_scale"))
+        else "unknown"
+    )
+
+
+_BY_INPUT = frozenset({"o_proj", "down_proj"})
+_BY_OUTPUT = frozenset({"q_proj", "k_proj", "v_proj", "gate_proj", "up_proj"})
+_INPUT_FIRST = frozenset({"gptq", "awq"})
+"""Formats whose tensors have the input dimension first."""
+
+
+def _cut(part: str, layout: Layout | None, found: Shape, wanted: Shape) -> bool:
+    """Whether a rank takes the first part of a tensor that is too long where it is split over devices, and no error.
+
+    ``RowvLLMParameter.load_row_parallel_weight`` and its like of ``parameter.py`` take their share by ``narrow``.
+    """
+    if layout is None or len(found) != 2 or len(wanted) != 2:
+        return False
+    module, _, leaf = part.rpartition(".")
+    last = module.rpartition(".")[2]
+    first = layout.format in _INPUT_FIRST
+    whole_rows = "scale" in leaf and not (layout.group or layout.block)
+    if last in _BY_INPUT and not whole_rows:
+        dim = 0 if first else 1
+    elif last in _BY_OUTPUT:
+        dim = 1 if first else 0
+    else:
+        return False
+    return found[dim] > wanted[dim] and found[1 - dim] == wanted[1 - dim]
+
+
 def _mixed(view: View, known: Architecture, choose: Choose, data: Data) -> list[Event]:
-    """Return the fused groups whose parts do not all have one layout."""
+    """Return the fused groups whose parts do not all have one layout, and experts whose matrices have not."""
     layouts: dict[tuple[str, str], dict[Layout | None, str]] = {}
     fused = {part: name for name, parts in facts.groups(data) for part in parts}
     for signature in view.signatures:
         last = signature.template.rpartition(".")[2]
-        if last in fused and is_linear(signature, known):
+        expert = is_expert(signature)
+        if expert or (last in fused and is_linear(signature, known)):
             for module in signature.modules:
-                key = (module.rpartition(".")[0], fused[last])
+                key = (
+                    (names.experts_of(module), "experts")
+                    if expert
+                    else (module.rpartition(".")[0], fused[last])
+                )
                 layouts.setdefault(key, {})[choose(signature, module)] = module
     mixed: dict[str, list[str]] = {}
     for (_, name), split in layouts.items():

@@ -15,7 +15,8 @@ class Layout(NamedTuple):
 
     format: str
     """``pack-quantized int-quantized float-quantized nvfp4-pack-quantized mxfp4-pack-quantized`` of
-    compressed-tensors, ``fp8``, ``gptq``, ``awq``; another word where the tensors are not known."""
+    compressed-tensors, ``fp8``, ``gptq``, ``awq``, ``modelopt-fp8``, ``modelopt-nvfp4``; another word where the
+    tensors are not known."""
     bits: int = 8
     group: int | None = None
     """Input columns that share a scale; None for all of a row."""
@@ -85,6 +86,19 @@ def _nvfp4(layout: Layout, rows: int, columns: int) -> dict[str, Shape | None]:
     return found
 
 
+def _mxfp4(_: Layout, rows: int, columns: int) -> dict[str, Shape | None]:
+    return {"weight_packed": (rows, columns // 2), "weight_scale": (rows, columns // 32)}
+
+
+def _modelopt_fp8(layout: Layout, rows: int, columns: int) -> dict[str, Shape | None]:
+    return {"weight": (rows, columns), "weight_scale": SCALAR, "input_scale": SCALAR}
+
+
+def _modelopt_nvfp4(layout: Layout, rows: int, columns: int) -> dict[str, Shape | None]:
+    scales = {"weight_scale": (rows, columns // 16), "weight_scale_2": SCALAR, "input_scale": SCALAR}
+    return {"weight": (rows, columns // 2), **scales}
+
+
 def _fp8(layout: Layout, rows: int, columns: int) -> dict[str, Shape | None]:
     name = "weight_scale_inv" if layout.block else "weight_scale"
     found: dict[str, Shape | None] = {"weight": (rows, columns), name: _scales(layout, rows, columns)}
@@ -116,6 +130,9 @@ _NAMES = {
     "float-quantized": _whole,
     "naive-quantized": _whole,
     "nvfp4-pack-quantized": _nvfp4,
+    "mxfp4-pack-quantized": _mxfp4,
+    "modelopt-fp8": _modelopt_fp8,
+    "modelopt-nvfp4": _modelopt_nvfp4,
     "fp8": _fp8,
     "gptq": _gptq,
     "awq": _awq,

@@ -18,6 +18,7 @@ Choose = Callable[[Signature, str], Layout | None]
 _BESIDE = frozenset({"bias", "k_scale", "v_scale", "q_scale", "kv_scale", "output_scale", "prob_scale"})
 """Leaves that are no part of a weight."""
 _USUAL = frozenset({"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj", "lm_head"})
+_EXPERT = frozenset({"gate_proj", "up_proj", "down_proj", "w1", "w2", "w3"})
 
 
 class Policy(NamedTuple):
@@ -28,7 +29,7 @@ class Policy(NamedTuple):
     unplaced: Callable[[str], Outcome]
     """A part (``template.leaf``) is there that it has no place for."""
     misshapen: Callable[[str, Layout | None, Leaf, Shape], Outcome]
-    """A part has another shape."""
+    """A part (``template.leaf``) has another shape."""
     plain_codes: Callable[[str], Outcome]
     """A weight of this dtype, integers or FP8, goes where a plain one is expected."""
 
@@ -44,15 +45,20 @@ class Part(NamedTuple):
 
 
 def compared(
-    view: View, known: Architecture, choose: Choose, policy: Policy, dtype: str
+    view: View,
+    known: Architecture,
+    choose: Choose,
+    policy: Policy,
+    dtype: str,
+    takes: Callable[[Signature], bool] | None = None,
 ) -> tuple[Held, list[Event]]:
-    """Return how every module is held and the events on the way."""
+    """Return how every module is held and the events on the way; ``takes`` tells which a quantiser is asked about."""
     held: Held = {}
     events: list[Event] = []
     for index, signature in enumerate(view.signatures):
         if not signature.modules:
             continue
-        if not is_linear(signature, known):
+        if not (takes(signature) if takes else is_linear(signature, known)):
             held[index] = {_plain(signature, dtype): signature.modules}
             continue
         split: dict[Layout | None, list[str]] = {}
@@ -74,6 +80,20 @@ def is_linear(signature: Signature, known: Architecture) -> bool:
     if signature.template == "" or last in ROUTERS or ".experts." in signature.template:
         return False
     return kind(signature, known) in ("linear", "head") and (signature.stored.quantized or last in _USUAL)
+
+
+def is_expert(signature: Signature) -> bool:
+    """Whether this is one matrix of one of several experts."""
+    return ".experts." in signature.template and signature.template.rpartition(".")[2] in _EXPERT
+
+
+def quantised_experts(view: View) -> list[Signature]:
+    """Return the quantised modules inside experts, under whatever names."""
+    return [
+        signature
+        for signature in view.signatures
+        if signature.stored.quantized and ".experts" in signature.template
+    ]
 
 
 def shape_of(signature: Signature, known: Architecture) -> tuple[int | None, int | None]:
@@ -126,7 +146,13 @@ def differences(
         if leaf is None:
             yield Part("part-missing", name, policy.missing(name, layout))
         elif shape is not None and leaf.dtype and not _same(leaf.shape, shape):
-            yield Part("part-shape", name, policy.misshapen(name, layout, leaf, shape), shape, leaf.shape)
+            yield Part(
+                "part-shape",
+                name,
+                policy.misshapen(f"{signature.template}.{name}", layout, leaf, shape),
+                shape,
+                leaf.shape,
+            )
     for leaf in signature.leaves:
         if leaf.name not in wanted and leaf.name not in _BESIDE:
             yield Part("part-unplaced", leaf.name, policy.unplaced(f"{signature.template}.{leaf.name}"))

@@ -1,9 +1,9 @@
-"""torchao in transformers: tensors flattened to ``_weight_qdata`` and its kin; ``__metadata__`` puts them together."""
+"""torchao: tensors flattened to ``_weight_qdata`` and its kin, which ``__metadata__`` tells how to put together."""
 
 from __future__ import annotations
 
 from ...checkpoint.nouns import Checkpoint, View
-from ...model import Location
+from ...model import Location, Outcome
 from ..base import Event
 from ..modules import family
 from ..precision import Held
@@ -13,8 +13,8 @@ _TYPED = "AssertionError: Expected only one key 'default' in quant_type dictiona
 _PARTS = ("_weight_qdata", "_weight_scale")
 
 
-def read(ckpt: Checkpoint, view: View, dtype: str) -> tuple[Held, list[Event]]:
-    """Return how modules are held, and what is missing for putting them together.
+def read(ckpt: Checkpoint, view: View, dtype: str, missing: Outcome = "fails") -> tuple[Held, list[Event]]:
+    """Return how modules are held, and what is missing for putting them together (``missing``: a part of one).
 
     ``quantizers/quantizer_torchao.py`` of 5.23.0: a file that lists no ``tensor_names`` cannot be unflattened.
     """
@@ -40,7 +40,7 @@ def read(ckpt: Checkpoint, view: View, dtype: str) -> tuple[Held, list[Event]]:
                 for m in signature.modules[:100]
             )
             events.append(
-                Event("part-missing", "fails", {"leaf": part}, at, signature.template, signature.count)
+                Event("part-missing", missing, {"leaf": part}, at, signature.template, signature.count)
             )
     bare = sorted(file for file in flat if file and not _names(ckpt, file))
     if bare:

@@ -24,6 +24,7 @@ STORED = {"BF16": "bf16", "F16": "f16", "F32": "f32", "F64": "f64", "U8": "u8", 
 PLAIN = {"bf16", "f16", "f32", "f64"}
 # Companions that are compared as part of the weight, or that a loader may ignore without harm.
 BOOKKEEPING = (".SCB", ".weight_format", ".weight_shape")
+SCALES = (".weight_scale", ".weight_scale_inv")
 # On a machine without an accelerator transformers dequantises these on purpose, and says so.
 DEQUANTISED_ON_CPU = {"fp8", "fp8-e5m2"}
 
@@ -153,3 +154,10 @@ def otherwise_stored(schemes: dict[str, str], directory: Path, *, asked: bool) -
         if not same:
             wrong.append(f"{name} ({kept} as {scheme})")
     return wrong
+
+
+def unscaled(directory: Path, unexpected: Any) -> list[str]:
+    """The 8-bit modules whose scales the loader had no use for: it took the codes for the weights."""
+    on_disk = stored(directory)
+    scaled = {str(name).rpartition(".")[0] for name in unexpected or () if str(name).endswith(SCALES)}
+    return sorted(module for module in scaled if on_disk.get(module) in ("fp8", "fp8-e5m2", "int8"))

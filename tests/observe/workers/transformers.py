@@ -44,7 +44,7 @@ LOGIT_TOLERANCE = 1 / 32
 ENVIRONMENT = re.compile(
     r"No GPU|requires? .{0,40}(GPU|CUDA|accelerator)|CUDA|[Tt]riton|AMX"
     r"|(Loading|Using) an? .{0,40} requires|requires? .{0,60}(to be installed|library|pip install)"
-    r"|is not installed|not available on this|no package metadata was found"
+    r"|please upgrade `\w+` package|is not installed|not available on this|no package metadata was found"
 )
 # On a processor with AVX512-BF16 bitsandbytes repacks at the first forward pass and fails or succeeds in ways of
 # its own; the generic path is what the other processors take, and closer to CUDA.
@@ -112,7 +112,9 @@ def observe(case: dict[str, Any]) -> dict[str, Any]:
     notes = [named(kind, info.get(f"{kind}_keys")) for kind in ("missing", "unexpected", "mismatched")]
     never = unwritten.names(model)
     notes.append(named("never written", never))
-    if never:
+    codes = holding.unscaled(Path(case["path"]), info.get("unexpected_keys"))
+    notes.append(named("codes taken for weights", codes))
+    if never or codes:
         result["outcome"] = "corrupt"
     if sound is not None:
         differing, worst = holding.compare(sound["values"], held, PARAMETER_TOLERANCE) if held else ([], 0.0)
