@@ -46,6 +46,8 @@ class _Case:
         self.count = hit.count
         self.at: dict[Location, None] = dict.fromkeys(hit.at)
         self.outcomes: dict[str, LoaderOutcome] = {}
+        self.guesses: set[str] = set()
+        """Targets whose outcome is a row of the card although a model of that loader read the files."""
         self.unread = True
 
 
@@ -57,6 +59,7 @@ class Judge:
         self._order = {reading.target.label: place for place, reading in enumerate(readings)}
         self._rulebook = rulebook
         self._cases: dict[str, _Case] = {}
+        self._has_models = any(card.check == "loader.events" for card in rulebook.cards)
 
     def add(self, card: ruledata.Card, hit: Hit, readings: Sequence[Reading]) -> None:
         """Take in one hit that was found in the view of ``readings``."""
@@ -74,12 +77,14 @@ class Judge:
             outcome = self._outcome(card, hit, reading)
             if outcome is not None:
                 case.outcomes[reading.target.label] = outcome
+                if card.params.get("model_decides") and not reading.plan.unknown and self._has_models:
+                    case.guesses.add(reading.target.label)
         case.unread = not case.outcomes and bool(readings)
 
     def findings(self) -> tuple[Finding, ...]:
         """Return the findings, worst severity first, then by rule id and message."""
         found = [finding for key, case in self._cases.items() if (finding := self._finding(key, case))]
-        found = self._merged(found)
+        found = [finding for finding in self._merged(found) if not self._is_empty(finding)]
         return tuple(sorted(found, key=lambda f: (SEVERITIES.index(f.severity), f.rule, f.message)))
 
     def _finding(self, key: str, case: _Case) -> Finding | None:
@@ -87,6 +92,7 @@ class Judge:
         severity = self._severity(case, outcomes)
         if severity is None:
             return None
+        outcomes = tuple(outcome for outcome in outcomes if outcome.target.label not in case.guesses)
         card, hit = case.card, case.hit
         at = [self._concrete(location) for location in list(case.at)[:MAX_LOCATIONS]]
         return Finding(
@@ -117,6 +123,11 @@ class Judge:
                     kept.pop(finding.fingerprint, None)
                     break
         return list(kept.values())
+
+    def _is_empty(self, finding: Finding) -> bool:
+        """Whether every loader in scope was modelled and minds nothing of what a card about reading tells."""
+        case = self._cases[finding.fingerprint]
+        return bool(case.guesses) and case.card.kind == "reading" and not finding.outcomes
 
     def _severity(self, case: _Case, outcomes: Sequence[LoaderOutcome]) -> Severity | None:
         if case.card.kind == "reading":
