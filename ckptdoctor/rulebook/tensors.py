@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import math
 import struct
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -38,6 +39,8 @@ class Sparse:
     """Bytes of which only some are stored; the rest reads as zeros."""
 
     def __init__(self, size: int, chunks: Sequence[tuple[int, bytes]]) -> None:
+        if size > sys.maxsize:
+            raise ValueError(f"a file of {size} bytes is larger than any can be")
         self._size = size
         self._chunks = chunks
 
