@@ -39,6 +39,8 @@ class Sparse:
     """Bytes of which only some are stored; the rest reads as zeros."""
 
     def __init__(self, size: int, chunks: Sequence[tuple[int, bytes]]) -> None:
+        if size > sys.maxsize:
+            raise ValueError(f"a file of {size} bytes is larger than any can be")
         self._size = size
         self._chunks = chunks
 

@@ -17,9 +17,9 @@ from .. import facts
 from ..base import Event
 from ..modules import Architecture
 from ..precision import Held
-from . import declared, modelopt, mxfp4, names, torchao, vllm_choice
+from . import declared, modelopt, mxfp4, torchao, vllm_choice
 from .layout import Layout, Shape
-from .matching import Choose, Policy, compared, is_expert, is_linear
+from .matching import Choose, Policy, by_layer, compared, is_expert, is_linear
 
 Data = Mapping[str, object]
 
@@ -114,6 +114,9 @@ def read(
     chosen = vllm_choice.chooser(family, view, known, block, target, data)
     if isinstance(chosen, str):
         return Read({}, [], chosen)
+    doubt = vllm_choice.doubt(family, view, known, block, target, data)
+    if doubt:
+        return Read({}, [], doubt)
     routers = vllm_choice.quantises_routers(ckpt.config, target, data)
     held, events = compared(
         view,
@@ -124,8 +127,7 @@ def read(
         lambda signature: vllm_choice.takes(signature, known, routers),
     )
     events += _mixed(view, known, chosen, data)
-    doubt = vllm_choice.doubt(family, view, known, block, target, data)
-    return Read(held, [] if doubt else events, doubt)
+    return Read(held, events)
 
 
 def drops_name(ckpt: Checkpoint, target: Target, data: Data) -> Callable[[str], bool]:
@@ -209,14 +211,12 @@ def _mixed(view: View, known: Architecture, choose: Choose, data: Data) -> list[
     fused = {part: name for name, parts in facts.groups(data) for part in parts}
     for signature in view.signatures:
         last = signature.template.rpartition(".")[2]
-        expert = is_expert(signature)
-        if expert or (last in fused and is_linear(signature, known)):
+        if is_expert(signature):
+            for layer, modules in by_layer(signature.modules).items():
+                layouts.setdefault((layer, "experts"), {})[choose(signature, modules[0])] = modules[0]
+        elif last in fused and is_linear(signature, known):
             for module in signature.modules:
-                key = (
-                    (names.experts_of(module), "experts")
-                    if expert
-                    else (module.rpartition(".")[0], fused[last])
-                )
+                key = (module.rpartition(".")[0], fused[last])
                 layouts.setdefault(key, {})[choose(signature, module)] = module
     mixed: dict[str, list[str]] = {}
     for (_, name), split in layouts.items():

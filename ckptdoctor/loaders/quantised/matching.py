@@ -62,8 +62,8 @@ def compared(
             held[index] = {_plain(signature, dtype): signature.modules}
             continue
         split: dict[Layout | None, list[str]] = {}
-        for module in signature.modules:
-            split.setdefault(choose(signature, module), []).append(module)
+        for layout, modules in _chosen(signature, choose):
+            split.setdefault(layout, []).extend(modules)
         held[index] = {}
         for layout, modules in split.items():
             scheme = (
@@ -72,6 +72,24 @@ def compared(
             held[index][scheme] = modules
             events += _told(view, signature, modules, layout, known, policy)
     return held, events
+
+
+def _chosen(signature: Signature, choose: Choose) -> Iterator[tuple[Layout | None, Sequence[str]]]:
+    """Yield layout and modules; the experts of one layer are asked for once, for there may be a hundred thousand."""
+    if not is_expert(signature):
+        for module in signature.modules:
+            yield choose(signature, module), (module,)
+        return
+    for modules in by_layer(signature.modules).values():
+        yield choose(signature, modules[0]), modules
+
+
+def by_layer(experts: Sequence[str]) -> dict[str, list[str]]:
+    """Return the matrices of experts by the layer they are in."""
+    found: dict[str, list[str]] = {}
+    for module in experts:
+        found.setdefault(module.rpartition(".experts.")[0], []).append(module)
+    return found
 
 
 def is_linear(signature: Signature, known: Architecture) -> bool:
