@@ -60,7 +60,7 @@ def examine(
     """Judge an already parsed checkpoint."""
     crashes: list[Crash] = []
     readings = [_read(ckpt, target, rulebook, crashes) for target in targets]
-    judge = Judge(ckpt, readings, rulebook)
+    judge = Judge(ckpt, readings, rulebook, cards)
     skips: dict[tuple[str, str], Skip] = {}
     for context in _contexts(ckpt, readings, cards):
         for card in cards:

@@ -54,12 +54,18 @@ class _Case:
 class Judge:
     """Collects hits of all cards over all views, then gives the findings."""
 
-    def __init__(self, ckpt: Checkpoint, readings: Sequence[Reading], rulebook: ruledata.Rulebook) -> None:
+    def __init__(
+        self,
+        ckpt: Checkpoint,
+        readings: Sequence[Reading],
+        rulebook: ruledata.Rulebook,
+        cards: Sequence[ruledata.Card],
+    ) -> None:
         self._ckpt = ckpt
         self._order = {reading.target.label: place for place, reading in enumerate(readings)}
         self._rulebook = rulebook
         self._cases: dict[str, _Case] = {}
-        self._has_models = any(card.check == "loader.events" for card in rulebook.cards)
+        self._has_models = any(card.check == "loader.events" for card in cards)
 
     def add(self, card: ruledata.Card, hit: Hit, readings: Sequence[Reading]) -> None:
         """Take in one hit that was found in the view of ``readings``."""

@@ -77,8 +77,8 @@ class Card(NamedTuple):
     check: str
     """``bnb.companions``: the function ``companions`` of ``ckptdoctor/checks/bnb.py``."""
     params: Mapping[str, object]
-    """Two are no parameters of the check: ``yields_to`` (rules; where one of them names the cause, this is left out) and
-    ``model_decides`` (the rows count only where no model of the loader read the files; else its events do)."""
+    """Two are no parameters of the check: ``yields_to`` (rules; where one of them names the cause, this is left out)
+    and ``model_decides`` (the rows count only where no model of the loader read the files; else its events do)."""
     message: str
     outcomes: Mapping[str, str | tuple[Row, ...]]
     """Loader → ``"computed"`` or rows in order; ``any`` stands for every loader not listed."""

@@ -12,9 +12,8 @@ from ckptdoctor.rulebook import recipe
 
 from .conftest import ROOT
 
-HEADERS: dict[str, dict[str, list[Any]]] = json.loads(
-    (ROOT / "fixtures" / "headers" / "compressed_tensors.json").read_text(encoding="utf-8")
-)
+RECORDS = json.loads((ROOT / "fixtures" / "headers" / "compressed_tensors.json").read_text(encoding="utf-8"))
+HEADERS: dict[str, dict[str, list[Any]]] = {name: record["tensors"] for name, record in RECORDS.items()}
 RULES = ["quant/declared-bits", "quant/declared-group", "quant/role-shape", "quant/scale-missing"]
 
 

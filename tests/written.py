@@ -78,13 +78,6 @@ OPEN: dict[tuple[str, str], str] = {
     ("modelopt/mxfp4", "stored"): "MXFP4 of one Linear by ModelOpt is taken for NVFP4",
     ("modelopt/int4-awq", "stored"): "two rows to a byte, taken for BitNet",
     ("torchao/nvfp4-weight-only", "stored"): "two columns to a byte are counted as one",
-    ("auto_round/w4a16", "alarm"): "vLLM takes the method for its inc",
-    ("auto_round/w4a16", "vllm"): "vLLM takes the method for its inc",
-    ("auto_round/mxfp4", "alarm"): "vLLM takes the method for its inc",
-    ("auto_round/awq", "alarm"): "vLLM places zero points that the config denies",
-    ("auto_round/awq", "vllm"): "vLLM places zero points that the config denies",
-    ("gptqmodel/awq-gemm-g128-sym", "alarm"): "vLLM places zero points that the config denies",
-    ("gptqmodel/awq-gemm-g128-sym", "vllm"): "vLLM places zero points that the config denies",
     ("compressed_tensors/fp8-block", "vllm"): "64 rows cannot be cut into blocks of 128",
     ("llmcompressor/fp8-block", "vllm"): "64 rows cannot be cut into blocks of 128",
     (
@@ -92,11 +85,6 @@ OPEN: dict[tuple[str, str], str] = {
         "vllm",
     ): "vLLM packs the same codes, which the observer counts as another precision",
     ("compressed_tensors/w4afp8", "vllm"): "no kernel on a CPU",
-    ("modelopt/int4-awq", "transformers"): "transformers skips the method and refuses the shapes",
-    ("modelopt/mxfp4", "transformers"): "transformers skips the method and refuses the shapes",
-    ("modelopt/nvfp4", "transformers"): "transformers skips the method and refuses the shapes",
-    ("modelopt/nvfp4-fp8-kv", "transformers"): "transformers skips the method and refuses the shapes",
-    ("modelopt/nvfp4-weight-only", "transformers"): "transformers skips the method and refuses the shapes",
     ("modelopt/int8-smoothquant", "transformers"): "the observer has no twin for it",
 }
 """Where a view is known to be wrong: the stored one, an alarm, or the verdict for one loader."""

@@ -58,13 +58,14 @@ def numbers(context: Context, params: Params) -> Iterator[Hit | Skip]:
         for signature in _stored(context, declared):
             settled = _settled(signature, told)
             got, width = settled.get(key), settled.get("in")
-            if got is None or (not own and _agree(key, expected, got, width)) or _may_be(signature, told):
+            if got is None or (not own and _agree(key, expected, got, width)):
                 continue
             wrong = {(expected, place): signature.modules}
             if own or skipped:
                 wrong = _by_number(signature.modules, own, skipped, key, (expected, place))
             for (value, pointer), modules in wrong.items():
-                if modules and not _agree(key, value, got, width):
+                meant = told._replace(bits=value) if key == "bits" else told._replace(group=value)
+                if modules and not _agree(key, value, got, width) and not _may_be(signature, meant):
                     facts: dict[str, Fact] = {
                         "declared": value,
                         "stored": got,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from ..checkpoint.nouns import Signature, View
-from ..model import Location, Target
+from ..model import Fact, Location, Target
 from .base import Event
 from .facts import disagreement
 from .modules import family
@@ -36,11 +36,12 @@ def hold(view: View, read: Callable[[Signature, str], str], by_module: Callable[
 
 
 def disagreements(
-    view: View, held: Held, data: Mapping[str, object], target: Target, *, asked: str = ""
+    view: View, held: Held, data: Mapping[str, object], target: Target, *, asked: str = "", skipped: str = ""
 ) -> Iterator[Event]:
     """Yield a ``disagreement`` event for modules held in another family than they are stored in.
 
-    ``asked`` is the family the user's own flag asks for: getting that is what was wanted.
+    ``asked`` is the family the user's own flag asks for: getting that is what was wanted. ``skipped`` is the method
+    that config.json declares and this loader passes over.
     """
     for number, split in held.items():
         signature = view.signatures[number]
@@ -59,12 +60,15 @@ def disagreements(
             if outcome == "unknown" and stored not in (*_MODELLED, "integers", "float8", "quantized"):
                 continue
             leaf = "weight" if signature.leaf("weight") else signature.leaves[0].name
+            told: dict[str, Fact] = {"stored": stored, "read": read}
+            if stored == "quantized":
+                told["scheme"] = signature.stored.scheme
+                if skipped:
+                    told |= {"stored": "quantized by a method passed over", "method": skipped}
             yield Event(
                 "disagreement",
                 outcome,
-                {"stored": stored, "read": read, "scheme": signature.stored.scheme}
-                if stored == "quantized"
-                else {"stored": stored, "read": read},
+                told,
                 tuple(_places(view, modules, leaf)),
                 signature.template,
                 len(modules),

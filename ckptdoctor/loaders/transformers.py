@@ -92,7 +92,7 @@ class Transformers:
                     lambda signature, module: read_as(signature, module, method, known, skipped, dtype),
                     lambda signature: bnb and is_convertible(signature, known),
                 )
-                events += disagreements(view, held, data, target)
+                events += disagreements(view, held, data, target, skipped=_passed_over(ckpt, method))
                 if bnb and facts.does(data, "bnb-keeps-dtype-of-file", target.version):
                     events += mixed_dtypes(
                         view, known, lambda s, m: is_convertible(s, known) and not skipped(m)
@@ -162,6 +162,13 @@ def quantizer(ckpt: Checkpoint, version: str, data: Mapping[str, object]) -> tup
     if method == "bitsandbytes" or method not in names:  # a bare "bitsandbytes" is not a registered name
         return "", [Event("quantizer-skipped", "ok", {"method": method[:100]}, at)]
     return method, []
+
+
+def _passed_over(ckpt: Checkpoint, method: str) -> str:
+    """Return the method that config.json declares where transformers goes on without one, "" otherwise."""
+    block = ckpt.config.get("quantization_config")
+    named = block.get("quant_method") if isinstance(block, dict) and not method else ""
+    return named[:100] if isinstance(named, str) else ""
 
 
 def read_as(

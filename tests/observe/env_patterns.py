@@ -17,6 +17,8 @@ PATTERNS = (
     r"fused_experts is not implemented as lack of triton",
     # The CPU attention kernels exist for some head sizes only.
     r"Unsupported CPU attention configuration",
+    # The format's own library is not in that environment.
+    r"Please install torchao",
     # vLLM 0.20's table of fp8 kernels has no column for CPUs.
     r"^<PlatformEnum\.CPU: \d+>$",
     # Two workers at once chose the same port.

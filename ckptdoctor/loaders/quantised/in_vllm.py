@@ -122,7 +122,7 @@ def read(
         view,
         known,
         chosen,
-        _policy(ckpt, target, data),
+        _policy(ckpt, family, block, target, data),
         "",
         lambda signature: vllm_choice.takes(signature, known, routers),
     )
@@ -146,25 +146,32 @@ def drops_name(ckpt: Checkpoint, target: Target, data: Data) -> Callable[[str], 
     return lambda tensor: lenient and fused.isdisjoint(tensor.split("."))
 
 
-def _policy(ckpt: Checkpoint, target: Target, data: Data) -> Policy:
+def _policy(ckpt: Checkpoint, family: str, block: Mapping[str, object], target: Target, data: Data) -> Policy:
     dropped = drops_name(ckpt, target, data)
-    optional = {"weight_shape"}
-    if facts.does(data, "desc-act-refused", target.version):
-        optional.add("g_idx")
+    # from there on g_idx is dropped by its name (QuantizationConfig.get_checkpoint_weight_mapper)
+    unordered = facts.does(data, "desc-act-refused", target.version)
+    plain_kernels = facts.does(data, "gptq-is-4-or-8-bit-symmetric", target.version)
 
     def missing(leaf: str, _: Layout | None) -> Outcome:
-        return "ok" if leaf in optional else "corrupt"
+        if leaf == "weight_shape" or (leaf == "g_idx" and unordered):
+            return "ok"
+        if family == "gptq" and leaf == "g_idx" and block.get("desc_act") is not True:
+            return "unknown"  # ExLlama's kernel reads it, Marlin's does not
+        if family == "gptq" and leaf == "qzeros":
+            return "ok" if plain_kernels else "unknown"
+        return "corrupt"
+
+    def unplaced(tensor: str) -> Outcome:
+        return "ok" if dropped(tensor) or (unordered and tensor.endswith(".g_idx")) else "fails"
 
     def misshapen(part: str, layout: Layout | None, found: Leaf, wanted: Shape) -> Outcome:
-        if part.endswith(".weight_shape"):
+        if part.endswith(".weight_shape") or (unordered and part.endswith(".g_idx")):
             return "ok"
         if ".experts." in part:
             return _short(part, found.shape, wanted)
         return "corrupt" if _cut(part, layout, found.shape, wanted) else "fails"
 
-    return Policy(
-        missing, lambda tensor: "ok" if dropped(tensor) else "fails", misshapen, lambda dtype: "corrupt"
-    )
+    return Policy(missing, unplaced, misshapen, lambda dtype: "corrupt")
 
 
 def _short(part: str, found: Shape, wanted: Shape) -> Outcome:

@@ -138,6 +138,7 @@ def _from_headers(
 
 
 def _awq(view: View, block: Mapping[str, object], layout: Layout, target: Target, data: Data) -> Choose:
+    layout = layout._replace(symmetric=False)  # zero points have a place whatever zero_point says
     listed = declared.texts(block.get("modules_to_not_convert"))
     fused = facts.does(data, "lists-know-fused-names", target.version)
     skipped = names.in_list(listed, data, whole=False, fused_names=fused)
