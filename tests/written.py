@@ -29,7 +29,7 @@ SCHEMES = {
     "Int8Tensor": "torchao",
     "Float8Tensor": "torchao",
     "IntxUnpackedToInt8Tensor": "torchao",
-    "NVFP4Tensor": "torchao",
+    "NVFP4Tensor": "torchao-nvfp4",
     "fp8": "fp8-block",
     "mxfp4-experts": "mxfp4",
     "FP8": "fp8",
@@ -38,7 +38,7 @@ SCHEMES = {
     "NVFP4": "nvfp4-modelopt",
     "W4A16_NVFP4": "nvfp4-modelopt",
     "MXFP8": "mxfp8",
-    "mxfp4": "mxfp4-linear",
+    "mxfp4": "mx-plain",
     "W8A16": "int8",
     "W8A8_SQ_PER_CHANNEL": "int8",
     "W4A16_AWQ": "int4-modelopt",
@@ -64,7 +64,6 @@ UNTOLD: dict[str, tuple[str, ...]] = {
     "Int8Tensor": ("bits", "group"),
     "IntxUnpackedToInt8Tensor": ("bits", "group"),
     "Float8Tensor": ("bits",),
-    "NVFP4Tensor": ("bits", "group"),
     # one block is one row's width
     "float-quantized": ("group",),
     "fp8_pb_wo": ("group",),
@@ -75,9 +74,6 @@ UNTOLD: dict[str, tuple[str, ...]] = {
 """What the tensors of a format do not always tell."""
 
 OPEN: dict[tuple[str, str], str] = {
-    ("modelopt/mxfp4", "stored"): "MXFP4 of one Linear by ModelOpt is taken for NVFP4",
-    ("modelopt/int4-awq", "stored"): "two rows to a byte, taken for BitNet",
-    ("torchao/nvfp4-weight-only", "stored"): "two columns to a byte are counted as one",
     ("compressed_tensors/fp8-block", "vllm"): "64 rows cannot be cut into blocks of 128",
     ("llmcompressor/fp8-block", "vllm"): "64 rows cannot be cut into blocks of 128",
     (

@@ -26,7 +26,9 @@ _COMPANIONS = frozenset(
 """Names that no writer gives to anything but a companion of codes."""
 
 _LONE = {"F8_E4M3": "F8", "F8_E5M2": "F8", "F8_E4M3FNUZ": "F8", "I8": "I8", "U8": "U8", "U32": "U32"}
-_BESIDE = frozenset(("weight", "bias", "biases", "input_scale", "weight_scale_2", "weight_zero_point"))
+_BESIDE = frozenset(
+    ("weight", "bias", "biases", "input_scale", "weight_scale_2", "weight_zero_point", "pre_quant_scale")
+)
 """What may be left beside such codes; a name that is none of these may be a scale nobody here knows."""
 _SCALED = {
     "fp8": ("F8", "weight_scale"),
@@ -35,6 +37,8 @@ _SCALED = {
     "fp8-block-native": ("F8", "scale"),
     "int8": ("I8", "weight_scale"),
     "nvfp4-modelopt": ("U8", "weight_scale"),
+    "mx-plain": ("U8", "weight_scale"),
+    "int4-modelopt": ("U8", "weight_scale"),
     "mlx-affine": ("U32", "scales"),
     "mlx-fp": ("U32", "scales"),
 }

@@ -137,37 +137,50 @@ def _may_be(signature: Signature, told: Said) -> bool:
     return explains(format_, {leaf.name: leaf for leaf in signature.leaves}, told.bits, told.group)
 
 
+_ZEROS = 48
+"""Bytes of zero points to look at: whole fields of every width, and no more than the smallest row has."""
+
+
 def _zeros(context: Context) -> Iterator[tuple[Declared, Said, Signature, str]]:
-    """Yield the first 4-bit symmetric GPTQ module, whose packed zero points are all the same."""
+    """Yield the first symmetric GPTQ module, whose packed zero points are all the same."""
     for declared, told in _told(context):
         if declared.method != "gptq" or told.symmetric is not True:
             continue
         for signature in _stored(context, declared):
-            if signature.stored.bits == 4 and signature.leaf("qzeros") and signature.modules:
+            if signature.stored.bits and signature.leaf("qzeros") and signature.modules:
                 yield declared, told, signature, join(signature.modules[0], "qzeros")
                 return
 
 
 def _zero_words(context: Context, params: Params) -> Iterator[Need]:
     for *_, tensor in _zeros(context):
-        yield Need(tensor, 64)
+        yield Need(tensor, _ZEROS)
 
 
 @needs(_zero_words)
 def zeros_label(context: Context, params: Params) -> Iterator[Hit | Skip]:
     """Yield once if symmetric zero points are those of the other GPTQ format than the one declared.
 
-    A symmetric 4-bit quantiser has zero point 8; the first format stores it less one (0x77777777), the second as is:
-    ``convert_gptq_v2_to_v1_format_module`` of
-    https://github.com/ModelCloud/GPTQModel/blob/v7.7.0/gptqmodel/utils/model.py takes 0x11111111 off what was packed.
+    A symmetric quantiser of 4 bits has zero point 8; the first format stores it less one (0x77777777), the second as
+    is: ``convert_gptq_v2_to_v1_format_module`` of
+    https://github.com/ModelCloud/GPTQModel/blob/v7.7.0/gptqmodel/utils/model.py takes one off every packed field.
     """
     for declared, told, signature, tensor in _zeros(context):
         data = context.micro.get(tensor)
         if not data:
             yield Skip("", "abstained", "the zero points could not be read")
             continue
-        stored = {b"\x77": "gptq", b"\x88": "gptq_v2"}.get(data[:1]) if len(set(data)) == 1 else None
+        bits = signature.stored.bits or 0
+        middle = 1 << bits - 1
+        names = {_packed(middle - 1, bits): "gptq", _packed(middle, bits): "gptq_v2"}
+        stored = names.get(data[:bits]) if data == data[:bits] * (len(data) // bits) else None
         label = told.format or "gptq"
         if stored is not None and label in ("gptq", "gptq_v2") and label != stored:
             at = (Location(declared.file, declared.pointer), Location("", tensor=tensor))
-            yield Hit({"declared": label, "stored": stored}, at, signature.template, signature.count)
+            facts: dict[str, Fact] = {"declared": label, "stored": stored, "bits": bits}
+            yield Hit(facts, at, signature.template, signature.count)
+
+
+def _packed(value: int, bits: int) -> bytes:
+    """Return eight fields of one value, packed without gaps, which is as many bytes as a field has bits."""
+    return sum(value << bits * field for field in range(8)).to_bytes(bits, "little")

@@ -76,7 +76,8 @@ def parts(context: Context, params: Params) -> Iterator[Hit | Skip]:
     """Yield weights of other parts than the metadata name; one that lacks its scale is told by another rule."""
     for signature, stored, found in _entries(context):
         wanted = {_PREFIX + part for part in found.parts}
-        if wanted - set(stored) == {f"{_PREFIX}scale"} or wanted == set(stored):
+        told = signature.stored.scheme != "torchao-packed" and wanted - set(stored) == {f"{_PREFIX}scale"}
+        if told or wanted == set(stored):
             continue
         facts = {"expected": ", ".join(sorted(wanted)) or "none", "got": ", ".join(sorted(stored))}
         yield Hit(facts, context.view.locate(signature, stored[0]), signature.template, signature.count)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from .. import ruledata
 from ..checkpoint.comparison import Mismatch, Missing
-from ..checkpoint.nouns import Checkpoint, Index, Signature, View
+from ..checkpoint.nouns import Checkpoint, Index, View
 from ..model import Location, Outcome, Target
 from . import adapter, facts, skips
 from .base import Event, Plan, Reading
@@ -18,8 +18,9 @@ from .completeness import tensor_events
 from .configs import dtype_events, known_model_types, model_type_events, unread_keys, value_events
 from .flow import mixed_dtypes
 from .folders import CONFIG_FILES, beside_an_adapter, without_config
-from .modules import Architecture, all_readable, architecture, family, is_convertible, is_mlx, is_plain_weight
-from .precision import SKIPPED, UNDECLARED, Held, disagreements, hold
+from .held_in_transformers import is_linear, read_as
+from .modules import Architecture, all_readable, architecture, family, is_convertible, is_mlx
+from .precision import Held, disagreements, hold
 from .quantised import in_transformers
 
 _NO_METHOD = "ValueError: The model's quantization config from the arguments has no `quant_method` attribute"
@@ -82,6 +83,7 @@ class Transformers:
             skipped = _skipper(ckpt, known, target, data)
             dtype, method = _dtype(ckpt), plan.method
             bnb = method.startswith("bnb-")
+            fused = facts.does(data, "experts-are-fused", target.version)
             if method in in_transformers.METHODS:
                 found = in_transformers.read(ckpt, view, known, method, target, data, dtype)
                 held, plan = found.held, plan._replace(unknown=found.doubt)
@@ -89,8 +91,10 @@ class Transformers:
             else:
                 held = hold(
                     view,
-                    lambda signature, module: read_as(signature, module, method, known, skipped, dtype),
-                    lambda signature: bnb and is_convertible(signature, known),
+                    lambda signature, module: read_as(
+                        signature, module, method, known, skipped, dtype, fused=fused
+                    ),
+                    lambda signature: bnb and is_linear(signature, method, known, fused=fused),
                 )
                 events += disagreements(view, held, data, target, skipped=_passed_over(ckpt, method))
                 if bnb and facts.does(data, "bnb-keeps-dtype-of-file", target.version):
@@ -171,30 +175,6 @@ def _passed_over(ckpt: Checkpoint, method: str) -> str:
     return named[:100] if isinstance(named, str) else ""
 
 
-def read_as(
-    signature: Signature,
-    module: str,
-    method: str,
-    known: Architecture,
-    skipped: Callable[[str], bool],
-    dtype: str,
-) -> str:
-    """Return the scheme id a module is held at when ``method`` is in force."""
-    stored = signature.stored.scheme
-    bnb = method in ("bnb-4bit", "bnb-8bit")
-    if bnb and is_convertible(signature, known) and not skipped(module):
-        return (
-            stored if family(stored) == method else {"bnb-4bit": "bnb-4bit", "bnb-8bit": "bnb-int8"}[method]
-        )
-    if family(stored) == "dense" or (
-        family(stored) in ("integers", "float8") and is_plain_weight(signature, known) and not method
-    ):
-        return dtype or "bf16"
-    if family(stored) in ("bnb-4bit", "bnb-8bit"):
-        return SKIPPED if bnb else UNDECLARED
-    return UNDECLARED if signature.stored.quantized and not method else stored
-
-
 def _skipper(
     ckpt: Checkpoint, known: Architecture, target: Target, data: Mapping[str, object]
 ) -> Callable[[str], bool]:
@@ -269,15 +249,15 @@ def _declared_otherwise(
         return
     block = ckpt.config.get("quantization_config")
     declared = block if isinstance(block, dict) else {}
-    kind = declared.get("bnb_4bit_quant_type", "fp4")
+    quant_type = declared.get("bnb_4bit_quant_type", "fp4")
     packed = [s for s in view.signatures if family(s.stored.scheme) == "bnb-4bit"]
     stored = {s.stored.scheme.removeprefix("bnb-") for s in packed}
     nested = any(s.leaf("weight.nested_absmax") for s in packed)
     at = (Location("config.json", "/quantization_config"),)
-    if stored and kind not in stored:
+    if stored and quant_type not in stored:
         facts_ = {
             "key": "bnb_4bit_quant_type",
-            "declared": str(kind)[:20],
+            "declared": str(quant_type)[:20],
             "stored": ", ".join(sorted(stored)),
         }
         yield Event("bnb-declared-otherwise", "fails", facts_, at, error=_META)

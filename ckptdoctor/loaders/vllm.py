@@ -136,7 +136,7 @@ class Vllm:
                 method == BNB
                 and not in_flight
                 and what == "expert"
-                and (family(stored) == "dense" or not experts)
+                and (family(stored) == "dense" or wanted == "bnb-8bit" or not experts)
             ):
                 return "bnb-experts"
             linear = what == "linear" or module.rpartition(".")[2] in ROUTERS

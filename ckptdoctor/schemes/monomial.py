@@ -1,4 +1,4 @@
-"""One dimension of a tensor as a product: ``out``, ``in*bits/32``, ``ceil(in/group)``, ``16``.
+"""One dimension of a tensor as a product: ``out``, ``in*bits/32``, ``ceil(in/group)``, ``16*ceil(in/64)``.
 
 Evaluated when all its variables are known, and solved for the one that is not.
 """
@@ -8,20 +8,23 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from functools import cache
+from math import prod
 from typing import NamedTuple
 
-_SYNTAX = re.compile(r"(?P<ceil>ceil\()?(?P<body>[a-z0-9*/]+)(?(ceil)\))")
+_SYNTAX = re.compile(r"(?P<ceil>(?P<times>(?:\d+\*)*)ceil\()?(?P<body>[a-z0-9*/]+)(?(ceil)\))")
+_NUMBER = re.compile(r"\d+")
 _PART = re.compile(r"([*/]?)([a-z]+|\d+)")
 
 
 class Monomial(NamedTuple):
-    """``constant × Π over / (divisor × Π under)``, rounded up if ``ceil``, else exact."""
+    """``constant × Π over / (divisor × Π under)``, if ``ceil`` rounded up and then taken ``times``, else exact."""
 
     over: tuple[str, ...]
     under: tuple[str, ...]
     constant: int
     divisor: int
     ceil: bool
+    times: int = 1
 
     @property
     def variables(self) -> tuple[str, ...]:
@@ -37,7 +40,7 @@ class Monomial(NamedTuple):
             bottom *= known[name]
         if bottom == 0 or (top % bottom and not self.ceil):
             return None
-        return -(-top // bottom)
+        return -(-top // bottom) * self.times
 
     def solve(self, name: str, result: int, known: Mapping[str, int]) -> int | None:
         """Return the value of ``name`` (which must be in ``over``) that gives ``result``, None when none does.
@@ -50,6 +53,7 @@ class Monomial(NamedTuple):
             top *= known[other]
         for other in rest.under:
             bottom *= known[other]
+        top *= self.times
         return result * bottom // top if top and result * bottom % top == 0 else None
 
 
@@ -72,4 +76,5 @@ def parse(text: str) -> Monomial:
             )
         else:
             (under if sign == "/" else over).append(atom)
-    return Monomial(tuple(over), tuple(under), constant, divisor, found["ceil"] is not None)
+    times = prod(map(int, _NUMBER.findall(found["times"] or "")))
+    return Monomial(tuple(over), tuple(under), constant, divisor, found["ceil"] is not None, times)

@@ -43,7 +43,7 @@ def candidates(leaves: tuple[Leaf, ...]) -> list[Solution]:
         for roles in (_by_stem(format_, leaves) if format_.stemmed else (by_name,))
         if _identified(format_, roles)
     ]
-    return sorted(found, key=lambda solution: solution.misfit)
+    return sorted(found, key=lambda solution: (solution.misfit, solution.strangers))
 
 
 def _identified(format_: Format, roles: dict[str, Leaf]) -> bool:

@@ -35,6 +35,11 @@ class Solution(NamedTuple):
         """How badly it explains them; the scheme with the least is the one."""
         return len(self.faults) + self.unexplained
 
+    @property
+    def strangers(self) -> int:
+        """Tensors of other numbers of dimensions; of two schemes that fit as badly, the likelier has fewer."""
+        return sum(fault.what == "shape" and len(fault.expected) != len(fault.got) for fault in self.faults)
+
 
 def solve(format_: Format, leaves: Mapping[str, Leaf]) -> Solution:
     """Fit ``format_`` to ``leaves`` (role → tensor), choosing the values that leave the fewest faults."""

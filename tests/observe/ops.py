@@ -79,6 +79,11 @@ def quantize_nf4(directory: Path, args: dict[str, Any]) -> None:
     rewrite(directory, args["name"], tensorops.nf4)
 
 
+def quantize_int8(directory: Path, args: dict[str, Any]) -> None:
+    """Store the weights that match the glob `name` as bitsandbytes LLM.int8."""
+    rewrite(directory, args["name"], tensorops.int8)
+
+
 def quant_state(directory: Path, args: dict[str, Any]) -> None:
     """Edit the JSON inside the quant_state tensors of the weights matching `name`: `set` and `drop`."""
     pattern = args["name"] + ".quant_state.*"
@@ -199,6 +204,7 @@ OPERATIONS: dict[str, Callable[[Path, Any], None]] = {
     "fill-tensor": each_tensor(tensorops.filled),
     "transpose-tensor": each_tensor(tensorops.transposed),
     "quantize-nf4": quantize_nf4,
+    "quantize-int8": quantize_int8,
     "quant-state": quant_state,
     "merge": merge,
     "shard": shard,

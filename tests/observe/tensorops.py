@@ -122,3 +122,19 @@ def nf4(name: str, tensor: Tensor) -> dict[str, Tensor]:
         f"{name}.quant_map": Tensor("F32", (16,), packed("F32", list(NF4))),
         f"{name}.quant_state.bitsandbytes__nf4": literal({"json": state}),
     }
+
+
+def int8(name: str, tensor: Tensor) -> dict[str, Tensor]:
+    """One weight as bitsandbytes stores LLM.int8: codes, the largest value of every row, and the format's number."""
+    values, width = floats(tensor), tensor.shape[-1]
+    largest, codes = [], []
+    for start in range(0, len(values), width):
+        row = values[start : start + width]
+        largest.append(max(map(abs, row)))
+        codes += [float(round(127 * value / largest[-1])) if largest[-1] else 0.0 for value in row]
+    module = name.removesuffix(".weight")
+    return {
+        name: Tensor("I8", tensor.shape, packed("I8", codes)),
+        f"{module}.SCB": Tensor("F32", (len(largest),), packed("F32", largest)),
+        f"{module}.weight_format": Tensor("U8", (), b"\0"),
+    }
