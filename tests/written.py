@@ -74,8 +74,6 @@ UNTOLD: dict[str, tuple[str, ...]] = {
 """What the tensors of a format do not always tell."""
 
 OPEN: dict[tuple[str, str], str] = {
-    ("compressed_tensors/fp8-block", "vllm"): "64 rows cannot be cut into blocks of 128",
-    ("llmcompressor/fp8-block", "vllm"): "64 rows cannot be cut into blocks of 128",
     (
         "compressed_tensors/w4a8",
         "vllm",

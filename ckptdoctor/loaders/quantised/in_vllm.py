@@ -19,7 +19,7 @@ from ..modules import Architecture
 from ..precision import Held
 from . import declared, modelopt, mxfp4, torchao, vllm_choice
 from .layout import Layout, Shape
-from .matching import Choose, Policy, by_layer, compared, is_expert, is_linear
+from .matching import Choose, Policy, by_layer, compared, is_expert, is_linear, shape_of
 
 Data = Mapping[str, object]
 
@@ -127,6 +127,7 @@ def read(
         lambda signature: vllm_choice.takes(signature, known, routers),
     )
     events += _mixed(view, known, chosen, data)
+    events += _uneven(view, known, family, chosen, data)
     return Read(held, events)
 
 
@@ -233,6 +234,25 @@ def _mixed(view: View, known: Architecture, choose: Choose, data: Data) -> list[
         Event("fused-mix", "fails", {"group": name}, tuple(_places(view, modules)), name, len(modules))
         for name, modules in mixed.items()
     ]
+
+
+def _uneven(view: View, known: Architecture, family: str, choose: Choose, data: Data) -> Iterator[Event]:
+    """Yield parts of fused layers, the last of each aside, whose rows are no whole number of tiles.
+
+    ``fp8_utils.validate_fp8_block_shape``; what several devices ask for beyond that is in `parallel`.
+    """
+    inner = {part for _, parts in facts.groups(data) for part in parts[:-1]}
+    for signature in view.signatures:
+        part = signature.template.rpartition(".")[2]
+        layout = choose(signature, signature.modules[0]) if part in inner and signature.modules else None
+        rows = (
+            shape_of(signature, known)[0] if layout and layout.block and is_linear(signature, known) else None
+        )
+        if layout and layout.block and rows and rows % layout.block[0]:
+            value = f"{list(layout.block)} where {part} has {rows} rows"
+            told = {"loader": "vLLM", "method": family, "key": "tiles of", "value": value}
+            yield Event("method-refused", "fails", told, tuple(_places(view, signature.modules)))
+            return
 
 
 def _places(view: View, modules: Iterable[str]) -> Iterator[Location]:
