@@ -24,6 +24,8 @@ ALLOWED: dict[str, str] = {
     **{
         f"quant/{rule} with.model_decides {change}": "an example runs its own rule alone: test_agreement sees it"
         for rule in (
+            "activation-scale",
+            "packed-embedding",
             "declared-bits",
             "declared-group",
             "fused-differs",
