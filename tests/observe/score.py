@@ -7,6 +7,8 @@ checkpoint is made again, checked, and the outcome words are compared. Exit 1 wh
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import sys
 import tempfile
 from collections import Counter
@@ -61,12 +63,17 @@ def triples() -> Iterator[Triple]:
 def _judge(case: Case, records: list[dict[str, object]]) -> Iterator[Triple]:
     names = [target_of(record) for record in records]
     base = adapter_base(case)
-    with tempfile.TemporaryDirectory() as folder:
+    # transformers guesses a lost model_type from the path, and a random name may hold one ("t5")
+    folder = Path(tempfile.gettempdir(), f"scored-{os.getpid()}")
+    folder.mkdir()
+    try:
         report = check_source(
-            open_source(materialise(case, Path(folder))),
+            open_source(materialise(case, folder)),
             [parse_target(_ran_with(name, record)) for name, record in zip(names, records, strict=True)],
             base=None if base is None else open_source(base),
         )
+    finally:
+        shutil.rmtree(folder)
     for name, record, verdict in zip(names, records, report.verdicts, strict=True):
         yield Triple(case.id, name, str(record["outcome"]), verdict, _raised(record["exception"]))
 

@@ -72,22 +72,26 @@ def read(
         return _fp8(block, view, known, dtype)
     library = target.versions.get("compressed-tensors", "")
     zeros = facts.regime(data, library, "packed_zero_points") if library else ""
-    held, events = compared(view, known, _compressed(block, zeros), _policy(five), dtype)
+    held, events = compared(view, known, _compressed(block), _policy(five), dtype)
     if experts:
         held, events, _ = _with_experts(view, known, block, held, events, dtype)
     found = declared.groups(block)
     ordered = any(group.actorder in ("group", "dynamic") for group in found)
-    asymmetric = any(
+    packed_zeros = any(
+        (leaf := signature.leaf("weight_zero_point")) is not None and leaf.dtype in ("", "I32")
+        for signature in view.signatures
+    )
+    asymmetric = packed_zeros and any(
         not group.layout.symmetric and group.layout.format == "pack-quantized" for group in found
     )
     if asymmetric and zeros == "refused":
-        event = {
+        told: Facts = {
             "loader": "transformers",
             "method": "compressed-tensors",
             "key": "symmetric",
             "value": "false",
         }
-        events.append(Event("method-refused", "fails", event, _AT))
+        events.append(Event("method-refused", "fails", told, _AT))
     doubt = _ORDER if ordered else _ZEROS.format(version=target.version) if asymmetric and not zeros else ""
     return Read(held, events, doubt)
 
@@ -106,14 +110,8 @@ def of_missing(row: Missing, method: str, block: Mapping[str, object], target: T
     return "fails" if formats & _WHOLE_FORMATS else "unknown"
 
 
-def _compressed(
-    block: Mapping[str, object], zeros: str = ""
-) -> Callable[[Signature | None, str], Layout | None]:
-    """compressed-tensors matches by equality, by expression or by class, and what is told more exactly counts.
-
-    ``zeros`` is what its version does about packed zero points: from 0.18 on it makes one a row, and those in the file
-    do not fit.
-    """
+def _compressed(block: Mapping[str, object]) -> Callable[[Signature | None, str], Layout | None]:
+    """compressed-tensors matches by equality, by expression or by class, and what is told more exactly counts."""
     found, ignore = declared.groups(block), declared.texts(block.get("ignore"))
     ignored = skips.compressed_tensors(ignore)
     exact = [(group, _means(group, expressions=False)) for group in found]
@@ -126,7 +124,7 @@ def _compressed(
             return None
         named = next((group for group, means in (*exact, *expressions) if means(module)), None)
         group = named or next((group for group, linear in by_class if linear), None)
-        return group.layout._replace(zeros_by_row=zeros == "by-row") if group and packed else None
+        return group.layout if group and packed else None
 
     return choose
 

@@ -25,8 +25,6 @@ class Layout(NamedTuple):
     per_tensor: bool = False
     symmetric: bool = True
     static_input: bool = False
-    zeros_by_row: bool = False
-    """The reader looks for one zero point a row, not packed ones."""
 
 
 def parts(layout: Layout, rows: int | None, columns: int | None) -> Mapping[str, Shape | None] | None:
@@ -58,10 +56,7 @@ def _packed(layout: Layout, rows: int, columns: int) -> dict[str, Shape | None]:
         "weight_shape": (2,),
     }
     if not layout.symmetric:
-        found["weight_zero_point"] = (
-            rows if layout.zeros_by_row else -(-rows * layout.bits // 32),
-            scales[-1],
-        )
+        found["weight_zero_point"] = (-(-rows * layout.bits // 32), scales[-1])
     return found
 
 
