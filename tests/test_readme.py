@@ -72,6 +72,20 @@ def test_adapters_get_the_verdicts_in_the_comments(clone: Path) -> None:
     assert len(lines) == 4
 
 
+def test_quantised_checkpoints_get_the_verdicts_in_the_comments() -> None:
+    said = {}
+    for line in block("ckptdoctor check fixtures/sound/llama-gptq"):
+        done = run(line, ROOT)
+        words = re.findall(r"^  \S (?:transformers|vllm) +[\d.]+\*? +(\w+)", done.stdout, re.MULTILINE)
+        said[line.partition("#")[2].strip()] = words
+    assert said == {
+        "ok in both": ["ok", "ok"],
+        "fails: groups of 32 are not split": ["fails"],
+        "corrupt in transformers, ok in vLLM": ["corrupt", "ok"],
+        "fails; ok with 0.17.1": ["fails"],
+    }
+
+
 def test_the_first_page_is_what_the_command_prints(clone: Path) -> None:
     shown = [text for text in BLOCKS if text.startswith("fixtures/sound/llama-nf4\n")]
     printed = run("ckptdoctor check fixtures/sound/llama-nf4", clone)
