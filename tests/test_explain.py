@@ -132,6 +132,49 @@ def test_long_input_takes_no_time(line: str) -> None:
     assert time.process_time() - start < 2
 
 
+NO_PLACE = (
+    "ValueError: There is no module or parameter named 'layers.3.mlp.down_proj.{}' in LlamaModel. The available "
+    "parameters belonging to layers.3.mlp.down_proj (RowParallelLinear) are: {{{}}}"
+)
+PLACES = {
+    # A module that vLLM built plain was handed a part: it is listed, or nothing declares the scheme.
+    ("qweight", "'layers.3.mlp.down_proj.weight'"): "quant/listed-and-quantised",
+    ("weight_scale_inv", "'layers.3.mlp.down_proj.weight'"): "quant/undeclared",
+    ("weight_old", "'layers.3.mlp.down_proj.weight'"): "structure/unexpected-tensor",
+    # One that it built quantised was handed a part of another scheme, or a plain weight.
+    (
+        "weight_scale_inv",
+        "'layers.3.mlp.down_proj.weight', 'layers.3.mlp.down_proj.weight_scale'",
+    ): "quant/part-unplaced",
+    (
+        "weight",
+        "'layers.3.mlp.down_proj.qweight', 'layers.3.mlp.down_proj.scales'",
+    ): "quant/dense-unlisted",
+}
+
+
+@pytest.mark.parametrize(("part", "places"), PLACES)
+def test_the_places_a_module_has_tell_how_it_was_built(part: str, places: str) -> None:
+    assert explain(NO_PLACE.format(part, places))[0].rule == PLACES[part, places]
+
+
+REPORT = "LlamaForCausalLM LOAD REPORT from: x\nKey | Status |\n-+-+-\n"
+PARTS = "".join(
+    f"model.layers.0.mlp.down_proj.{part} | MISSING |\n" for part in ("qweight", "qzeros", "scales", "g_idx")
+)
+
+
+def test_lines_of_a_load_report_add_up() -> None:
+    """Every part of a module missing is a missing module; with a plain weight left over it is a dense one."""
+    failed = "IndexError: index 4352 is out of bounds for dimension 0 with size 4\n" + REPORT
+    assert explain(failed + PARTS)[0].rule == "structure/missing-linear"
+    dense = "model.layers.0.mlp.down_proj.weight | UNEXPECTED |\n"
+    assert explain(failed + dense + PARTS)[0].rule == "quant/dense-unlisted"
+    assert (
+        explain(failed + "model.layers.0.mlp.down_proj.g_idx | MISSING |\n")[0].rule == "quant/part-missing"
+    )
+
+
 @pytest.mark.parametrize("card", ruledata.load().cards, ids=lambda card: card.id)
 def test_rule_ids(card: ruledata.Card) -> None:
     assert [candidate.rule for candidate in explain(card.id)] == [card.id]
