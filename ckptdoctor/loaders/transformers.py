@@ -185,12 +185,17 @@ def _skipper(
         patterns = [item for item in listed if isinstance(item, str)]
     else:
         patterns = list(_default_skips(known))
-    match = (
-        skips.transformers5
-        if facts.does(data, "skip-list-is-regex-or-suffix", target.version)
-        else skips.transformers4
-    )
-    return match(patterns)
+    if not facts.does(data, "skip-list-is-regex-or-suffix", target.version):
+        return skips.transformers4([*patterns, *_heads(known)] if not isinstance(listed, list) else patterns)
+    # 5.x renames the head on load (conversion_mapping.py) and asks the list about the name that it has then
+    match, heads = skips.transformers5(patterns), frozenset(_heads(known))
+    return lambda name: match("lm_head" if name in heads else name)
+
+
+def _heads(known: Architecture) -> Iterable[str]:
+    """Yield other names that the files of this architecture have for the output embedding (``embed_out``)."""
+    if known.expected is not None:
+        yield from (old for new, old in known.expected.renamed if new == "lm_head")
 
 
 def _default_skips(known: Architecture) -> Iterable[str]:

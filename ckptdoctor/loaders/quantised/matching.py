@@ -18,6 +18,9 @@ Choose = Callable[[Signature, str], Layout | None]
 _BESIDE = frozenset({"bias", "k_scale", "v_scale", "q_scale", "kv_scale", "output_scale", "prob_scale"})
 """Leaves that are no part of a weight."""
 _USUAL = frozenset({"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj", "lm_head"})
+FUSED = frozenset({"qkv_proj", "gate_up_proj"})
+_WHOLE = FUSED | {"query_key_value", "dense", "dense_h_to_4h", "dense_4h_to_h", "fc1", "fc2"}
+"""Names of linear layers where the architecture is known to have such; elsewhere they may be something else."""
 _EXPERT = frozenset({"gate_proj", "up_proj", "down_proj", "w1", "w2", "w3"})
 
 
@@ -92,12 +95,13 @@ def by_layer(experts: Sequence[str]) -> dict[str, list[str]]:
     return found
 
 
-def is_linear(signature: Signature, known: Architecture) -> bool:
+def is_linear(signature: Signature, known: Architecture, named: frozenset[str] = _WHOLE) -> bool:
     """Whether quantisers touch this module: a linear layer by the architecture, not an expert and not a router."""
     last = signature.template.rpartition(".")[2]
     if signature.template == "" or last in ROUTERS or ".experts." in signature.template:
         return False
-    return kind(signature, known) in ("linear", "head") and (signature.stored.quantized or last in _USUAL)
+    usual = last in _USUAL or (last in named and known.expected is not None)
+    return kind(signature, known) in ("linear", "head") and (signature.stored.quantized or usual)
 
 
 def is_expert(signature: Signature) -> bool:

@@ -12,7 +12,7 @@ from .. import facts, skips
 from ..modules import ROUTERS, Architecture, kind
 from . import declared, modelopt, names
 from .layout import Layout
-from .matching import Choose, is_expert, is_linear, quantised_experts
+from .matching import FUSED, Choose, is_expert, is_linear, quantised_experts
 
 Data = Mapping[str, object]
 
@@ -62,7 +62,8 @@ def doubt(
 def takes(signature: Signature, known: Architecture, routers: bool) -> bool:
     """Whether the method is asked about this module."""
     router = signature.template.rpartition(".")[2] in ROUTERS
-    return is_linear(signature, known) or is_expert(signature) or (router and routers)
+    # FUSED alone: models with other names may run in vLLM as they are in transformers, under names of their own
+    return is_linear(signature, known, FUSED) or is_expert(signature) or (router and routers)
 
 
 def quantises_routers(config: Mapping[str, object], target: Target, data: Data) -> bool:
@@ -162,8 +163,10 @@ def _gptq(view: View, block: Mapping[str, object], layout: Layout, target: Targe
 
     def choose(signature: Signature, module: str) -> Layout | None:
         found = overrides(module)
-        if _is_head(module) or found is None:
-            return None
+        if found is None or (
+            _is_head(module) and not (block.get("lm_head") is True and _has_codes(signature))
+        ):
+            return None  # gptq_utils.get_linear_quant_method: a head only where the config says so
         if names.experts_of(module):  # no list is asked about them
             return declared.gptq({**block, **found})
         quantised = names.named(module, listed) if listed else everything or _has_codes(signature)
