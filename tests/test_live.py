@@ -24,6 +24,8 @@ WORKER = ROOT / "tests/observe/workers/transformers.py"
 LIVE = {name: os.environ.get(name, "") for name in ("CKPTDOCTOR_TF5", "CKPTDOCTOR_TF4")}
 READERS = {"optimum", "gptqmodel"}
 """What reads GPTQ and AWQ compiles an extension for minutes first: such runs are recorded, not made again here."""
+UNSETTLED = {"ct-mixed-module-missing", "lists-one-dense-part-of-name"}
+"""A missing weight_shape is whatever was in memory: wrong numbers one day, an error in the forward the next."""
 pytestmark = pytest.mark.slow
 
 
@@ -44,6 +46,8 @@ def test_the_real_loader_still_does_what_was_recorded(name: str, version: str) -
     recorded, found = live(name, version)
     assert {record.versions["transformers"] for record in found} == {version}
     differ = {r.case: (recorded[r.case], r.outcome) for r in found if recorded[r.case] != r.outcome}
+    for case in UNSETTLED & differ.keys():
+        assert set(differ.pop(case)) == {"corrupt", "fails-late"}
     assert differ == {}
 
 

@@ -31,6 +31,8 @@ ALLOWED = {
     "unsloth.behaviour in-flight-convert-crash versions >2025.3.9": "below it, the regime `name` decides first",
     "vllm.plugins vllm-bnb-plugin bitsandbytes versions >=0.28": "below it, vLLM's own methods decide first",
     "vllm.plugins vllm-gguf-plugin gguf": "refused with the row and without it; only the words differ",
+    "transformers.disagreements bnb-4bit never-quantised versions >=5": "experts-are-fused leads there, from 5 on",
+    "transformers.disagreements bnb-8bit never-quantised versions >=5": "experts-are-fused leads there, from 5 on",
     "vllm.routers_quantised  versions >=0.20": "below it, the model abstains from every quantised checkpoint",
     "vllm.disagreements quantized undeclared versions >=0.8.5": "below it, the model says nothing of such weights",
     "vllm.disagreements integers dense versions >=0.8.5": "below it, the model says nothing of such weights",
