@@ -21,7 +21,17 @@ from .observe.cases import adapter_base, load_cases
 from .observe.paths import OBSERVED
 from .observe.score import target_of
 
-FACTS = {"loader", "releases", "companions", "options", "methods", "model_types", "architectures", "packages"}
+FACTS = {
+    "loader",
+    "releases",
+    "companions",
+    "options",
+    "methods",
+    "model_types",
+    "architectures",
+    "packages",
+    "bnb_refused",
+}
 FACTS |= {"types", "config_keys", "default_targets"}
 """Tables copied from the loaders' own lists of names and dates; every other table decides something."""
 

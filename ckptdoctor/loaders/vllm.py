@@ -29,7 +29,7 @@ from .modules import (
 from .precision import SKIPPED, UNDECLARED, Held, disagreements, hold
 from .quantised import in_vllm
 from .quantised.declared import block_in_vllm
-from .vllm_files import BNB, pick_files
+from .vllm_files import BNB, pick_files, refused_class
 from .vllm_tensors import outcome_of_mismatch, outcome_of_missing, outcome_of_unexpected, stray_companions
 
 Data = Mapping[str, object]
@@ -93,6 +93,8 @@ class Vllm:
                 events += disagreements(view, held, data, target, asked="bnb-4bit" if in_flight else "")
                 events += stray_companions(view, plan.method, eight=eight)
             checked = facts.does(data, "expert-shapes-are-checked", target.version)
+            if plan.method == BNB and not in_flight:
+                events += refused_class(ckpt, target, data)
             drops = in_vllm.drops_name(ckpt, target, data)
             if plan.method == BNB and not in_flight and known.expected and _all_skipped(view, known, skipped):
                 at = (Location("config.json", "/quantization_config/llm_int8_skip_modules"),)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
 
+from .. import ruledata
 from ..checkpoint.nouns import Checkpoint
 from ..model import Location, Outcome, Target
 from . import facts
@@ -61,3 +62,15 @@ def pick_files(
         error="FileNotFoundError: Weight files referenced in index but missing",
     )
     return listed, opened, [event] if outcome == "fails" else []
+
+
+def refused_class(ckpt: Checkpoint, target: Target, data: Mapping[str, object]) -> list[Event]:
+    """Return one event where the model class has no ``packed_modules_mapping``, which that loader asks for."""
+    names = ckpt.config.get("architectures")
+    name = names[0] if isinstance(names, list) and names else None
+    rows = (row for row in facts.rows(data, "bnb_refused") if row["architecture"] == name)
+    if not any(ruledata.matches(row["versions"], target.version) for row in rows):
+        return []
+    error = f"AttributeError: Model {name} does not support BitsAndBytes quantization yet."
+    at = (Location("config.json", "/architectures/0"),)
+    return [Event("bnb-class", "fails", {"architecture": str(name)}, at, error=error)]

@@ -92,6 +92,8 @@ def read(
             "value": "false",
         }
         events.append(Event("method-refused", "fails", told, _AT))
+    if asymmetric and not zeros:
+        events = [event for event in events if event.facts.get("leaf") != "weight_zero_point"]
     doubt = _ORDER if ordered else _ZEROS.format(version=target.version) if asymmetric and not zeros else ""
     return Read(held, events, doubt)
 
