@@ -19,6 +19,8 @@ ALLOWED: dict[str, str] = {
     "quant/method-unknown with.foreign changed (True)": _ASSUMED,
     "config/model-type-unknown with.foreign dropped": _ASSUMED,
     "config/model-type-unknown with.foreign changed (True)": _ASSUMED,
+    "quant/method-passed-over with.foreign dropped": _ASSUMED,
+    "quant/method-passed-over with.foreign changed (True)": _ASSUMED,
     "quant/mlx with.foreign dropped": _ASSUMED,
     "quant/mlx with.foreign changed (True)": _ASSUMED,
     **{

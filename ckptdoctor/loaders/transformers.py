@@ -169,8 +169,13 @@ def quantizer(ckpt: Checkpoint, version: str, data: Mapping[str, object]) -> tup
 
 
 def _passed_over(ckpt: Checkpoint, method: str) -> str:
-    """Return the method that config.json declares where transformers goes on without one, "" otherwise."""
+    """Return the method that config.json declares where transformers goes on without one, "" otherwise.
+
+    ModelOpt of old declares it in a file of its own, which transformers never opens.
+    """
     block = ckpt.config.get("quantization_config")
+    if block is None and ckpt.object("hf_quant_config.json").get("quantization"):
+        return "modelopt"
     named = block.get("quant_method") if isinstance(block, dict) and not method else ""
     return named[:100] if isinstance(named, str) else ""
 
