@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-import struct
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from math import prod
@@ -19,6 +18,7 @@ from ckptdoctor.checkpoint.blueprint import Expected, expected, select, starred
 from ckptdoctor.checkpoint.dtypes import BITS
 from ckptdoctor.sources.base import Span, Stat, Unavailable
 from tests.corpus_source import CorpusSource, Row
+from tests.headers import framed
 
 Shape = tuple[int, ...]
 Header = dict[str, tuple[str, Shape]]
@@ -176,4 +176,4 @@ def _head(tensors: Header) -> bytes:
         header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [begin, end]}
     text = json.dumps(header).encode()
     text = text.ljust(-(-len(text) // 8) * 8)
-    return struct.pack("<Q", len(text)) + text
+    return framed(text)

@@ -261,7 +261,7 @@ def test_places() -> None:
         ),
         (
             {"hf_quant_config.json": {"quantization": {"quant_algo": "FP8"}}},
-            [("hf_quant_config.json", "/quantization", "")],
+            [("hf_quant_config.json", "/quantization", "modelopt")],
         ),
         (
             {"quantize_config.json": {"bits": 4}, "quant_config.json": {"w_bit": 4}},

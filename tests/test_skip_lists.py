@@ -302,3 +302,12 @@ def test_one_cause_is_one_finding(case: str, cause: str, tmp_path: Path) -> None
     (finding,) = (finding for finding in report.findings if finding.rule == cause)
     told = {item.target.label: item.outcome for item in finding.outcomes if item.outcome != "ok"}
     assert {v.target.label: v.outcome for v in report.verdicts if v.outcome != "ok"} == told
+
+
+@pytest.mark.parametrize(("declares", "outcome"), [(True, "ok"), (False, "fails")])
+def test_a_file_of_modelopt_counts_where_vllm_opens_it(declares: bool, outcome: str, tmp_path: Path) -> None:
+    """``get_config`` of vLLM 0.32.0 opens it only where config.json has no quantization_config."""
+    model = materialise(CASES["llama-gptq" if declares else "mistral-bf16"], tmp_path)
+    Path(model, "hf_quant_config.json").write_text("[1")
+    [verdict] = check_source(open_source(str(model)), [parse_target("vllm==0.32.0")]).verdicts
+    assert verdict.outcome == outcome

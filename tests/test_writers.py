@@ -196,7 +196,7 @@ def excused(request: pytest.FixtureRequest, name: str, view: str) -> None:
     """Expect a failure that is listed as open."""
     reason = OPEN.get((name, view))
     if reason:
-        request.applymarker(pytest.mark.xfail(reason=reason, strict=False))
+        request.applymarker(pytest.mark.xfail(reason=reason, strict=True))
 
 
 @pytest.mark.parametrize("loader", [path.stem for path in OBSERVED_WRITTEN])

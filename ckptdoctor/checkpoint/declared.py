@@ -20,7 +20,7 @@ _PLACES = (
 """``quantization_config`` first, as transformers prefers it; ``compression_config`` is its name in old
 compressed-tensors files; ``quantization`` is MLX's; the files are those of ModelOpt, AutoGPTQ, AWQ and quanto."""
 
-_OF_FILE = {"quanto_qmap.json": "quanto"}
+_OF_FILE = {"quanto_qmap.json": "quanto", "hf_quant_config.json": "modelopt"}
 _SPELLINGS = {"compressed_tensors": "compressed-tensors", "bnb": "bitsandbytes"}
 
 

@@ -28,8 +28,9 @@ _NUMBER = re.compile(r"(?<![^.])\d+(?![^.])", re.ASCII)
 _COUNTS = re.compile(r"\\[dDwWsS](?![*+])|[?{\[]|(?<!\w)\.(?![*+])|\.(?![*+\w]|$)")
 """What in an expression may tell a number of one digit from one of two: a single character that can be a digit."""
 _PREFIXES = frozenset({"model", "language_model", "transformer", "base_model", "module"})
-_FUSED = {"qkv_proj": ("q_proj", "k_proj", "v_proj"), "gate_up_proj": ("gate_proj", "up_proj")}
-_PART_OF = {part: name for name, parts in _FUSED.items() for part in parts}
+FUSED = {"qkv_proj": ("q_proj", "k_proj", "v_proj"), "gate_up_proj": ("gate_proj", "up_proj")}
+"""Layers that some loaders and some writers hold as one, and their parts."""
+PART_OF = {part: name for name, parts in FUSED.items() for part in parts}
 
 
 class Matched(NamedTuple):
@@ -226,7 +227,7 @@ def loose_expression(text: str) -> Test:
 def _spellings(text: str) -> tuple[str, ...]:
     """Return a name, and what it is called fused or taken apart."""
     parent, dot, last = text.rpartition(".")
-    others = (*_FUSED.get(last, ()), *((_PART_OF[last],) if last in _PART_OF else ()))
+    others = (*FUSED.get(last, ()), *((PART_OF[last],) if last in PART_OF else ()))
     return (text, *(f"{parent}{dot}{other}" for other in others))
 
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from ..checkpoint.nouns import Signature
+from ..checkpoint.skip_matching import FUSED, PART_OF
 from ..model import Fact, Hit, Location, Skip
 from .base import Context, Params
 
-_GROUPS = {"qkv_proj": ("q_proj", "k_proj", "v_proj"), "gate_up_proj": ("gate_proj", "up_proj")}
-_PART_OF = {part: name for name, parts in _GROUPS.items() for part in parts}
 _METHODS = frozenset({"gptq", "awq", "compressed-tensors", "fp8", "modelopt", "modelopt_fp4"})
 """Those of which vLLM makes one layer. bitsandbytes has rules of its own, and MLX fuses nothing."""
 
@@ -20,7 +19,7 @@ def differing(context: Context, params: Params) -> Iterator[Hit | Skip]:
     if declared is None or declared.method not in _METHODS:
         return
     told = {e.subject for reading in context.readings for e in reading.events if e.code == "fused-mix"}
-    for name, parts in _GROUPS.items():
+    for name, parts in FUSED.items():
         if name in told:
             continue
         for parent, members in _members(context, name).items():
@@ -36,7 +35,7 @@ def _members(context: Context, name: str) -> dict[str, dict[str, list[Signature]
     found: dict[str, dict[str, list[Signature]]] = {}
     for signature in context.view.signatures:
         parent, _, last = signature.template.rpartition(".")
-        if _PART_OF.get(last) == name and signature.stored.scheme:
+        if PART_OF.get(last) == name and signature.stored.scheme:
             found.setdefault(parent, {}).setdefault(last, []).append(signature)
     return found
 

@@ -110,7 +110,7 @@ def all_dense(context: Context, params: Params) -> Iterator[Hit | Skip]:
         Location(declared.file, declared.pointer),
         *(place for rows in told.values() for place in rows[0][1].at),
     )
-    yield Hit({"method": declared.method or "a quantisation"}, at[:_LIMIT], "", count, outcomes)
+    yield Hit({"method": declared.method}, at[:_LIMIT], "", count, outcomes)
 
 
 def _looked_for(context: Context) -> dict[str, list[tuple[str, Event]]]:

@@ -7,10 +7,9 @@ and matched within a budget: both the list and the model may have tens of thousa
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 
 from ..checkpoint.tame import Expression
-from . import facts
 
 Test = Callable[[str], bool]
 
@@ -61,13 +60,6 @@ def from_start(patterns: Iterable[str]) -> Test:
     """Match as the rules of GPTQModel: expressions, from the start of a name."""
     rules = expressions_of(patterns, lambda text: True)
     return lambda name: any(rule.match(name) for rule in rules)
-
-
-def vllm_names(module: str, data: Mapping[str, object]) -> tuple[str, ...]:
-    """Return a module's own name and that of the fused layer it becomes a part of in vLLM."""
-    parent, _, last = module.rpartition(".")
-    fused = (name for name, parts in facts.groups(data) if last in parts)
-    return (module, *(f"{parent}.{name}" if parent else name for name in fused))
 
 
 def expressions_of(texts: Iterable[str], wanted: Test, end: str = "") -> list[Expression]:

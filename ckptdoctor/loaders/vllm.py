@@ -49,7 +49,8 @@ class Vllm:
             return _without_config(ckpt)
         method, events, needs = settle_method(ckpt, target, data)
         files, opened, refusals = pick_files(ckpt, method, target, data)
-        sidecars = {name for name in ("hf_quant_config.json",) if name in ckpt.entries}
+        declares = ckpt.config.get("quantization_config") is not None  # then nobody opens ModelOpt's own file
+        sidecars = {"hf_quant_config.json"} & ckpt.entries.keys() if not declares else set()
         return Plan(
             files,
             frozenset(_CONFIGS | opened | sidecars | set(files)),

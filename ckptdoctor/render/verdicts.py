@@ -9,7 +9,7 @@ from typing import NamedTuple
 from ..folding import Range, ranges, span, spans
 from ..model import Target, Verdict
 from . import Page
-from .layout import OUTCOME_GLYPH, OUTCOME_STYLE, Line, Segment, columns, fold, hang, pad, seg
+from .layout import OUTCOME_GLYPH, OUTCOME_STYLE, Line, Segment, columns, fold, hang, pad, seg, size
 from .safe import width
 
 _BESIDE = 32
@@ -117,9 +117,9 @@ def _why(verdict: Verdict, page: Page) -> str:
         parts.append("sampled")
     if page.verbose:
         if verdict.weights is not None:
-            parts.append(f"{verdict.weights / 1e9:.2f} GB of weights on a device")
+            parts.append(f"{size(verdict.weights)} of weights on a device")
         if verdict.tensor_parallel:
-            parts.append(f"splits over {', '.join(map(str, verdict.tensor_parallel))} devices")
+            parts.append(f"tensor parallel on {', '.join(map(str, verdict.tensor_parallel))}")
         parts.append(_EVIDENCE[verdict.evidence])
     return "; ".join(part for part in parts if part)
 

@@ -13,7 +13,6 @@ from . import pointer
 from .base import Span, Stat, Unavailable
 
 MAX_DEPTH = 3
-MAX_FILES = 100_000
 SKIPPED = frozenset({".git", ".cache", ".ckptdoctor", "__pycache__"})
 
 

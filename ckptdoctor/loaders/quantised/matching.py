@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from ...checkpoint.nouns import Leaf, Signature, View
+from ...checkpoint.skip_matching import FUSED
 from ...model import Location, Outcome, worst
 from ..base import Event
 from ..modules import ROUTERS, Architecture, family, kind
@@ -18,8 +19,7 @@ Choose = Callable[[Signature, str], Layout | None]
 _BESIDE = frozenset({"bias", "k_scale", "v_scale", "q_scale", "kv_scale", "output_scale", "prob_scale"})
 """Leaves that are no part of a weight."""
 _USUAL = frozenset({"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj", "lm_head"})
-FUSED = frozenset({"qkv_proj", "gate_up_proj"})
-_WHOLE = FUSED | {"query_key_value", "dense", "dense_h_to_4h", "dense_4h_to_h", "fc1", "fc2"}
+_WHOLE = frozenset(FUSED) | {"query_key_value", "dense", "dense_h_to_4h", "dense_4h_to_h", "fc1", "fc2"}
 """Names of linear layers where the architecture is known to have such; elsewhere they may be something else."""
 _EXPERT = frozenset({"gate_proj", "up_proj", "down_proj", "w1", "w2", "w3"})
 

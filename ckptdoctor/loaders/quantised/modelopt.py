@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from ...checkpoint.nouns import Checkpoint
 from . import declared
 from .layout import Layout
 
 Block = Mapping[str, object]
 
-SIDECAR = "hf_quant_config.json"
 _LAYOUTS = {
     "FP8": Layout("modelopt-fp8", per_tensor=True, static_input=True),
     "NVFP4": Layout("modelopt-nvfp4", bits=4, group=16, static_input=True),
@@ -19,16 +17,6 @@ _ALGORITHMS = frozenset(
     {"FP8", "FP8_PER_CHANNEL_PER_TOKEN", "FP8_PB_WO", "NVFP4", "W4A16_NVFP4", "MXFP8", "MIXED_PRECISION"}
 )
 _NESTED_KEYS = ("group_size", "kv_cache_quant_algo", "exclude_modules")
-
-
-def sidecar(ckpt: Checkpoint) -> Block:
-    """Return the file's declaration as a block that names its method, empty when it is none of ModelOpt's."""
-    found = ckpt.object(SIDECAR)
-    producer = found.get("producer")
-    named = isinstance(producer, dict) and producer.get("name") == "modelopt"
-    return (
-        {**found, "quant_method": "modelopt"} if named and isinstance(found.get("quantization"), dict) else {}
-    )
 
 
 def inner(block: Block) -> Block:

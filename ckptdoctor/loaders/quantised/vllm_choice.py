@@ -7,12 +7,13 @@ from functools import cache
 
 from ... import ruledata
 from ...checkpoint.nouns import Signature, View
+from ...checkpoint.skip_matching import FUSED
 from ...model import Target
 from .. import facts, skips
 from ..modules import ROUTERS, Architecture, kind
 from . import declared, modelopt, names
 from .layout import Layout
-from .matching import FUSED, Choose, is_expert, is_linear, quantised_experts
+from .matching import Choose, is_expert, is_linear, quantised_experts
 
 Data = Mapping[str, object]
 
@@ -63,7 +64,7 @@ def takes(signature: Signature, known: Architecture, routers: bool) -> bool:
     """Whether the method is asked about this module."""
     router = signature.template.rpartition(".")[2] in ROUTERS
     # FUSED alone: models with other names may run in vLLM as they are in transformers, under names of their own
-    return is_linear(signature, known, FUSED) or is_expert(signature) or (router and routers)
+    return is_linear(signature, known, frozenset(FUSED)) or is_expert(signature) or (router and routers)
 
 
 def quantises_routers(config: Mapping[str, object], target: Target, data: Data) -> bool:
