@@ -9,8 +9,8 @@ from . import ruledata
 from .checkpoint.dtypes import BITS
 from .checkpoint.nouns import Checkpoint, Leaf, View
 from .loaders.base import Reading
-from .loaders.modules import architecture
-from .loaders.quantised.matching import shape_of
+from .loaders.shared.modules import architecture
+from .loaders.shared.quantised.matching import shape_of
 from .model import OUTCOMES, Crash, Evidence, Finding, Outcome, Skip, Verdict, worst
 
 _STRENGTH: tuple[Evidence, ...] = ("observed", "source", "assumed")

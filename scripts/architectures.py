@@ -42,7 +42,7 @@ from blueprints.sample import draw  # noqa: E402
 from blueprints.sensitivity import required  # noqa: E402
 from blueprints.verify import disagreement  # noqa: E402
 
-from ckptdoctor.checkpoint.blueprint import expected, starred  # noqa: E402
+from ckptdoctor.expected.blueprint import expected, starred  # noqa: E402
 
 OUT = ROOT / "rules" / "architectures"
 SAMPLES, CHECKS = 96, 12

@@ -14,8 +14,8 @@ from math import prod
 from typing import Any, NamedTuple
 
 from ckptdoctor import checkpoint, ruledata
-from ckptdoctor.checkpoint.blueprint import Expected, expected, select, starred
 from ckptdoctor.checkpoint.dtypes import BITS
+from ckptdoctor.expected.blueprint import Expected, expected, select, starred
 from ckptdoctor.sources.base import Span, Stat, Unavailable
 from tests.corpus_source import CorpusSource, Row
 from tests.headers import framed

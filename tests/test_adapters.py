@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from ckptdoctor.checkpoint.tame import MAX_NAME, Expression, Untame, is_tame
 from ckptdoctor.engine import check_source
-from ckptdoctor.loaders import adapter_targets
+from ckptdoctor.loaders.adapter import targets as adapter_targets
+from ckptdoctor.skiplists.safe_regex import MAX_NAME, Expression, Untame, is_tame
 from ckptdoctor.sources import open_source
 from ckptdoctor.targets import parse_target
 

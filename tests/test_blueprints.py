@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 import yaml
 
-from ckptdoctor.checkpoint.blueprint import Expected, expected, select, starred
-from ckptdoctor.checkpoint.comparison import Comparison, compare
-from ckptdoctor.checkpoint.formula import BadFormula, Unknowable, evaluate, parse
-from ckptdoctor.checkpoint.grouping import grouped
+from ckptdoctor.expected.blueprint import Expected, expected, select, starred
+from ckptdoctor.expected.comparison import Comparison, compare
+from ckptdoctor.expected.formula import BadFormula, Unknowable, evaluate, parse
+from ckptdoctor.expected.grouping import grouped
 
 FOLDER = Path(__file__).resolve().parent.parent / "rules" / "architectures"
 Tensors = dict[str, tuple[str, tuple[int, ...]]]

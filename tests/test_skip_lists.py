@@ -10,11 +10,11 @@ import pytest
 
 from ckptdoctor.checkpoint import load
 from ckptdoctor.checkpoint.nouns import Checkpoint
-from ckptdoctor.checkpoint.skip_entries import entries
-from ckptdoctor.checkpoint.skip_matching import Matched, matched
 from ckptdoctor.engine import check_source
-from ckptdoctor.loaders import skips
+from ckptdoctor.loaders.shared import skips
 from ckptdoctor.model import Report
+from ckptdoctor.skiplists.entries import entries
+from ckptdoctor.skiplists.matching import Matched, matched
 from ckptdoctor.sources import open_source
 from ckptdoctor.sources.memory import MemorySource
 from ckptdoctor.targets import default_targets, parse_target

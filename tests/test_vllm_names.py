@@ -7,10 +7,10 @@ import time
 import pytest
 
 from ckptdoctor import ruledata
-from ckptdoctor.loaders import parallel
-from ckptdoctor.loaders.quantised import names
-from ckptdoctor.loaders.quantised.layout import Layout
-from ckptdoctor.loaders.split_sizes import of_config
+from ckptdoctor.loaders.shared.quantised import names
+from ckptdoctor.loaders.shared.quantised.layout import Layout
+from ckptdoctor.loaders.vllm import parallel
+from ckptdoctor.loaders.vllm.split_sizes import of_config
 
 DATA = ruledata.load().loaders["vllm"]
 ATTENTION = "model.layers.3.self_attn"

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from math import prod
 
 from .. import ruledata
-from ..loaders.modules import DENSE
+from ..loaders.shared.modules import DENSE
 from ..model import Fact, Hit, Location, Skip
 from .base import Context, Params
 

@@ -7,12 +7,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from ..checkpoint.declared_scheme import Said, said
 from ..checkpoint.names import join
 from ..checkpoint.nouns import Declared, Signature
-from ..checkpoint.skip_entries import Entry
-from ..checkpoint.skip_matching import matched
-from ..loaders.modules import is_mlx
+from ..loaders.shared.modules import is_mlx
 from ..model import Fact, Hit, Location, Skip
 from ..schemes.formats import formats
 from ..schemes.solve import explains, solve
+from ..skiplists.entries import Entry
+from ..skiplists.matching import matched
 from .base import Context, Need, Params, needs
 
 _SCHEMES = {

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from ..checkpoint.nouns import Signature
-from ..checkpoint.skip_matching import FUSED, PART_OF
 from ..model import Fact, Hit, Location, Skip
+from ..skiplists.matching import FUSED, PART_OF
 from .base import Context, Params
 
 _METHODS = frozenset({"gptq", "awq", "compressed-tensors", "fp8", "modelopt", "modelopt_fp4"})

@@ -11,7 +11,7 @@ from math import prod
 from pathlib import Path
 
 from ..checkpoint.nouns import Signature
-from ..loaders.modules import DENSE
+from ..loaders.shared.modules import DENSE
 from ..model import MAX_LOCATIONS, Fact, Hit, Location, Skip
 from .base import Context, Params
 

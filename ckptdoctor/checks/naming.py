@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from ..loaders.modules import family
+from ..loaders.shared.modules import family
 from ..model import Hit, Location, Skip
 from .base import Context, Params
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ..checkpoint.blueprint import starred
 from ..checkpoint.nouns import Signature
-from ..loaders.modules import architecture
+from ..expected.blueprint import starred
+from ..loaders.shared.modules import architecture
 from .base import Context
 
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from ..checkpoint.index import bad_path
 from ..checkpoint.names import Templates, join, split
 from ..checkpoint.nouns import Checkpoint, Index
-from ..loaders.modules import architecture
+from ..loaders.shared.modules import architecture
 from ..model import MAX_LOCATIONS, Hit, Location, Outcome, Skip
 from . import shardfiles
 from .base import Context, Params

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from ..checkpoint.names import join
 from ..checkpoint.nouns import Declared, Signature
-from ..checkpoint.skip_entries import Entry
-from ..checkpoint.skip_matching import Matched, matched
 from ..loaders.base import Event
-from ..loaders.modules import ROUTERS, all_readable, architecture, family, kind
+from ..loaders.shared.modules import ROUTERS, all_readable, architecture, family, kind
 from ..model import Fact, Hit, Location, Outcome, Skip, worst
+from ..skiplists.entries import Entry
+from ..skiplists.matching import Matched, matched
 from .base import Context, Params
 
 _FORGETFUL = frozenset({"gptq", "awq", "compressed-tensors", "fp8", "modelopt"})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from ..checkpoint.nouns import Checkpoint, Signature
-from ..loaders.modules import architecture
+from ..loaders.shared.modules import architecture
 from ..model import Fact, Hit, Location, Outcome, Skip, worst
 from . import loader
 from .base import Context, Params, needs

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ..loaders.modules import architecture
+from ..loaders.shared.modules import architecture
 from ..model import Hit, Location, Skip
 from .base import Context, Need, Params, needs
 

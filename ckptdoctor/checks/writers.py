@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ..loaders.modules import family
+from ..loaders.shared.modules import family
 from ..model import MAX_LOCATIONS, Hit, Location, Skip
 from .base import Context, Params
 

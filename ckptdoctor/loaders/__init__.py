@@ -11,11 +11,11 @@ CITED = frozenset({"sglang", "tgi", "llama.cpp"})
 def model(name: str) -> Loader:
     """Return the model of loader ``name`` (imported on first use)."""
     if name == "transformers":
-        from .transformers import Transformers
+        from .transformers.model import Transformers
 
         return Transformers()
     if name == "vllm":
-        from .vllm import Vllm
+        from .vllm.model import Vllm
 
         return Vllm()
     if name == "unsloth":
@@ -27,7 +27,7 @@ def model(name: str) -> Loader:
 
         return Cited(name)
     if name == "peft":
-        from .peft import Peft
+        from .peft.model import Peft
 
         return Peft()
     raise KeyError(name)

@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping
 from ..checkpoint.nouns import Checkpoint, View
 from ..model import Location, Target
 from .base import Event, Plan, Reading
-from .completeness import tensor_events
-from .modules import all_readable, architecture, family
+from .shared.completeness import tensor_events
+from .shared.modules import all_readable, architecture, family
 
 _CONVERTERS = frozenset({"llama.cpp"})
 """What takes plain numbers only."""

@@ -11,12 +11,12 @@ from collections.abc import Mapping, Sequence
 
 from ..checkpoint.nouns import Checkpoint, View
 from ..model import Location, Target
-from . import facts
 from .base import Event, Plan, Reading
-from .modules import family
-from .transformers import Transformers
-from .vllm import Vllm, declares_bnb
-from .vllm_files import BNB
+from .shared import facts
+from .shared.modules import family
+from .transformers.model import Transformers
+from .vllm.files import BNB
+from .vllm.model import Vllm, declares_bnb
 
 Data = Mapping[str, object]
 SUFFIX = "-bnb-4bit"

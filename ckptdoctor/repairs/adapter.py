@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ..checkpoint.nouns import Checkpoint, View
-from ..loaders.adapter_tensors import CONFIG, WEIGHTS, Parts, parts
+from ..loaders.adapter.tensors import CONFIG, WEIGHTS, Parts, parts
 from ..model import Edit, Hit
 from .base import set_key
 

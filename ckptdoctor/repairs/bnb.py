@@ -9,7 +9,7 @@ from ..checkpoint.companions import BUFFERS, has_companions
 from ..checkpoint.companions import DENSE as FLOATS
 from ..checkpoint.names import join
 from ..checkpoint.nouns import Checkpoint, Signature, View
-from ..loaders.modules import family, is_mlx
+from ..loaders.shared.modules import family, is_mlx
 from ..model import Edit, Hit, JsonSet
 from .base import CONFIG, drop_key, has_key, is_whole, set_key
 from .skips import skip_list

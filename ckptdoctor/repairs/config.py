@@ -8,7 +8,7 @@ from math import prod
 
 from .. import ruledata
 from ..checkpoint.nouns import Checkpoint, View
-from ..loaders.modules import architecture
+from ..loaders.shared.modules import architecture
 from ..model import Edit, Hit
 from .base import CONFIG, drop_key, has_key, is_whole, member, set_key, value_at
 

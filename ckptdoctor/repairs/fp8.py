@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ..checkpoint.nouns import Checkpoint, View
-from ..loaders.modules import architecture, family, is_convertible
+from ..loaders.shared.modules import architecture, family, is_convertible
 from ..model import Edit, Hit
 from .base import CONFIG, is_whole, set_key
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from .. import ruledata
 from ..checkpoint.nouns import Checkpoint, Declared, View
-from ..loaders import facts
+from ..loaders.shared import facts
 from ..model import Edit, Hit
 from .base import drop_key, member, set_key, value_at
 

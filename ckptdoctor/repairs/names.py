@@ -6,8 +6,8 @@ import re
 from collections.abc import Callable, Iterator
 
 from ..checkpoint.nouns import Checkpoint, View
-from ..loaders.adapter_tensors import WEIGHTS
-from ..loaders.modules import architecture
+from ..loaders.adapter.tensors import WEIGHTS
+from ..loaders.shared.modules import architecture
 from ..model import Edit, Hit, TensorRename
 
 

@@ -10,9 +10,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 
 from ..checkpoint.companions import wholes
-from ..checkpoint.comparison import Comparison
 from ..checkpoint.nouns import Checkpoint, View
-from ..loaders.modules import architecture
+from ..expected.comparison import Comparison
+from ..loaders.shared.modules import architecture
 from ..model import Edit, FileMove, FileWrite, Hit, JsonSet
 from .base import drop_key, member, set_aside, set_key
 

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator, Mapping
 
 from .. import ruledata
 from ..checkpoint.nouns import Checkpoint, Signature, View
-from ..loaders import facts, skips
-from ..loaders.modules import ROUTERS, Architecture, architecture, family, is_convertible, kind
-from ..loaders.vllm import fused_name
+from ..loaders.shared import facts, skips
+from ..loaders.shared.modules import ROUTERS, Architecture, architecture, family, is_convertible, kind
+from ..loaders.vllm.model import fused_name
 
 _HEAD = "lm_head"
 _MOST_TRIED = 500_000

@@ -7,7 +7,7 @@ from math import prod
 
 from ..checkpoint.names import join
 from ..checkpoint.nouns import Checkpoint, Signature, View
-from ..loaders.modules import family
+from ..loaders.shared.modules import family
 from ..model import Edit, Hit, TensorView
 from .base import CONFIG, set_key
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from ckptdoctor.checkpoint.blueprint import starred
+from ckptdoctor.expected.blueprint import starred
 
 from .fit import Env, Formulas, When, atoms, domain, presence
 from .observe import Observation, Shapes

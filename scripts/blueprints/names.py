@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ckptdoctor.checkpoint.blueprint import starred
+from ckptdoctor.expected.blueprint import starred
 
 from .derive import Unfit
 from .fit import Env, When, conditions, presence

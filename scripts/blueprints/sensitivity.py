@@ -6,7 +6,7 @@ import copy
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
-from ckptdoctor.checkpoint.blueprint import starred
+from ckptdoctor.expected.blueprint import starred
 
 from .defaults import put
 from .observe import Observation, observe

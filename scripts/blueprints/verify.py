@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from itertools import product
 
-from ckptdoctor.checkpoint.blueprint import Entry, Expected
-from ckptdoctor.checkpoint.comparison import compare
-from ckptdoctor.checkpoint.grouping import grouped
+from ckptdoctor.expected.blueprint import Entry, Expected
+from ckptdoctor.expected.comparison import compare
+from ckptdoctor.expected.grouping import grouped
 
 from .names import respelled
 from .observe import Observation, Shapes, loads_as

@@ -1,0 +1,1 @@
+"""What PEFT makes of an adapter."""

@@ -1,0 +1,132 @@
+"""What ``AutoConfig`` makes of config.json before any weight is opened; vLLM goes through it as well."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping
+from functools import cache
+
+from ... import ruledata
+from ...checkpoint.nouns import Checkpoint
+from ...model import Location, Outcome
+from ..base import Event
+from . import facts
+
+
+def known_model_types(data: Mapping[str, object], version: str) -> frozenset[str]:
+    """Return the ``model_type`` names that ``version`` knows, empty where that was not read."""
+    for row in facts.rows(data, "model_types"):
+        if ruledata.matches(row["versions"], version):
+            return _words(row["names"])
+    return frozenset()
+
+
+@cache
+def _words(names: str) -> frozenset[str]:
+    return frozenset(names.split())
+
+
+def model_type_events(ckpt: Checkpoint, names: Collection[str]) -> list[Event]:
+    """Return the refusal of a ``model_type`` that is absent or not among ``names``.
+
+    Without one AutoConfig looks for a known name in the path; with remote code the mapping is not asked, and a folder
+    with ``_class_name`` is a component for diffusers.
+    """
+    config = ckpt.config
+    if not config or not names or "auto_map" in config or "_class_name" in config:
+        return []
+    found = config.get("model_type")
+    if found is None:
+        if any(name in ckpt.label for name in names):
+            return []
+        error = "ValueError: Unrecognized model. Should have a `model_type` key in its config.json."
+        return [Event("model-type-absent", "fails", {}, (Location("config.json"),), error=error)]
+    if isinstance(found, str) and found not in names:
+        at = (Location("config.json", "/model_type"),)
+        error = f"ValueError: The checkpoint you are trying to load has model type `{found[:60]}`"
+        return [Event("model-type-unknown", "fails", {"model_type": found[:60]}, at, error=error)]
+    return []
+
+
+_NO_FLOATS = frozenset({"int8", "uint8", "int16", "int32", "int64", "bool"})
+
+
+def value_events(ckpt: Checkpoint, *, validated: bool) -> list[Event]:
+    """Return the values that the config class refuses, or that no model can be built with.
+
+    ``validated``: the class checks its fields (transformers 5); before, some classes notice a wrong list of layers.
+    """
+    config = ckpt.config
+    refused: list[tuple[str, str, Outcome]] = []
+    if "auto_map" not in config:
+        sizes = [key for key in _sizes(config) if type(config.get(key, 0)) is not int]
+        refused += [(key, shown(config[key]), "fails") for key in sizes]
+        kinds, layers = config.get("layer_types"), config.get("num_hidden_layers")
+        if isinstance(kinds, list) and type(layers) is int and len(kinds) != layers:
+            text = f"a list of {len(kinds)} for {layers} layers"
+            refused.append(("layer_types", text, "fails" if validated else "unknown"))
+    return [
+        Event("value-refused", outcome, {"key": key, "value": value}, (Location("config.json", f"/{key}"),))
+        for key, value, outcome in refused
+    ]
+
+
+def dtype_events(ckpt: Checkpoint) -> list[Event]:
+    """Return the refusal of a dtype that is no floating-point type; vLLM takes another one instead."""
+    for key in ("dtype", "torch_dtype"):
+        dtype = ckpt.config.get(key)
+        if isinstance(dtype, str):
+            if dtype.removeprefix("torch.") not in _NO_FLOATS:
+                return []
+            at = (Location("config.json", f"/{key}"),)
+            return [Event("value-refused", "fails", {"key": key, "value": dtype}, at)]
+    return []
+
+
+def differing_class(ckpt: Checkpoint) -> list[Event]:
+    """Return the refusal of a class whose sizes the config of another ``model_type`` does not have."""
+    names, stated = ckpt.config.get("architectures"), str(ckpt.config.get("model_type"))
+    name = names[0] if isinstance(names, list) and names and isinstance(names[0], str) else ""
+    other = ruledata.class_of(stated)
+    built = ruledata.architecture(name) if name else None
+    read = ruledata.architecture(other) if other else None
+    if built is None or read is None or stated in built["model_types"]:
+        return []
+    has = {*read.get("sizes", ()), *read.get("absent", ())}
+    spelled = ckpt.config.keys() - built.get("alias", {}).keys()  # one by another name is looked for by that
+    lacking = sorted(built.get("sizes", {}).keys() - has - spelled)
+    if not lacking:
+        return []
+    at = (Location("config.json", "/model_type"),)
+    told = {"architecture": name, "model_type": stated, "key": lacking[0]}
+    return [
+        Event("class-differs", "fails", told, at, error="AttributeError: 'Config' object has no attribute")
+    ]
+
+
+def shown(value: object) -> str:
+    """Return a value of config.json as its author sees it, cut short."""
+    return json.dumps(value)[:40]
+
+
+def _sizes(config: Mapping[str, object]) -> Collection[str]:
+    """Return the keys that the class declares as whole numbers."""
+    name = ruledata.class_of(str(config.get("model_type")))
+    blueprint = ruledata.architecture(name) if name else None
+    return blueprint.get("sizes", ()) if blueprint else ()
+
+
+def unread_keys(ckpt: Checkpoint, version: str, data: Mapping[str, object]) -> list[Event]:
+    """Return keys that this version reads under another name, so that its default takes their place."""
+    events = []
+    for row in facts.rows(data, "renamed_keys"):
+        there, here = row["key"], row["reads"]
+        if ckpt.config.get("model_type") != row["model_type"] or not ruledata.matches(
+            row["versions"], version
+        ):
+            continue
+        if there in ckpt.config and here not in ckpt.config and ckpt.config[there] != row["default"]:
+            at = (Location("config.json", f"/{there}"),)
+            error = "RuntimeError: Error(s) in loading state_dict for Linear: size mismatch"
+            events.append(Event("key-unread", "fails", {"key": there, "reads": here}, at, error=error))
+    return events

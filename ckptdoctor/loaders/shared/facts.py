@@ -1,0 +1,66 @@
+"""Reading ``rules/loaders/*.yaml``: which behaviours hold at a version, and how sure that is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ... import ruledata
+from ...model import Evidence, Outcome, Target
+
+Data = Mapping[str, object]
+
+
+def rows(data: Data, table: str) -> list[Mapping[str, Any]]:
+    """Return the rows of a table of a loader's data (none when the table is absent)."""
+    found = data.get(table)
+    return [row for row in found if isinstance(row, Mapping)] if isinstance(found, list | tuple) else []
+
+
+def does(data: Data, name: str, version: str, table: str = "behaviour") -> bool:
+    """Whether the behaviour called ``name`` holds at ``version``."""
+    return any(
+        row["name"] == name and ruledata.matches(row["versions"], version) for row in rows(data, table)
+    )
+
+
+def regime(data: Data, version: str, table: str = "regimes") -> str:
+    """Return the name of the interval of ``table`` that holds at ``version``, "" in a gap."""
+    return next((row["name"] for row in rows(data, table) if ruledata.matches(row["versions"], version)), "")
+
+
+def disagreement(data: Data, stored: str, read: str, version: str) -> tuple[Outcome, str | None]:
+    """Return outcome and error text when a weight stored in family ``stored`` is read as family ``read``."""
+    for row in rows(data, "disagreements"):
+        if row["stored"] == stored and row["read"] == read and ruledata.matches(row["versions"], version):
+            return row["outcome"], row.get("error")
+    return "unknown", None
+
+
+def evidence(data: Data, target: Target) -> Evidence:
+    """``source`` inside the releases that were read, ``assumed`` for a version newer than all of them."""
+    known = data.get("releases")
+    table = known.get(target.loader) if isinstance(known, Mapping) else None
+    if not isinstance(table, Mapping) or not table:
+        return "assumed"
+    newest = max(table, key=ruledata.parse_version)
+    return "source" if ruledata.parse_version(target.version) <= ruledata.parse_version(newest) else "assumed"
+
+
+def groups(data: Data) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Yield (fused name, names of its parts)."""
+    fused = data.get("fused")
+    if isinstance(fused, Mapping):
+        for name, parts in fused.items():
+            yield name, tuple(parts)
+
+
+def in_words(spec: ruledata.Spec) -> str:
+    """Return an interval as people write it: ``0.8.5 – 0.24.0``, ``0.30.0 and later``, ``0.6.4``."""
+    bounds = {sign: ".".join(map(str, bound)) for sign, bound in spec}
+    if "==" in bounds:
+        return bounds["=="]
+    low, high = bounds.get(">="), bounds.get("<=")
+    if low and high:
+        return f"{low} – {high}"
+    return f"{low} and later" if low else f"{high} and earlier"

@@ -1,0 +1,194 @@
+"""Compare what a config calls for with what is stored, module by module: one event per kind of difference."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from ....checkpoint.nouns import Leaf, Signature, View
+from ....model import Location, Outcome, worst
+from ....skiplists.matching import FUSED
+from ...base import Event
+from ..modules import ROUTERS, Architecture, family, kind
+from ..precision import Held
+from .layout import Layout, Shape, parts
+
+Choose = Callable[[Signature, str], Layout | None]
+"""Signature and module → the layout the loader expects there, None for a plain weight."""
+
+_BESIDE = frozenset({"bias", "k_scale", "v_scale", "q_scale", "kv_scale", "output_scale", "prob_scale"})
+"""Leaves that are no part of a weight."""
+_USUAL = frozenset({"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj", "lm_head"})
+_WHOLE = frozenset(FUSED) | {"query_key_value", "dense", "dense_h_to_4h", "dense_4h_to_h", "fc1", "fc2"}
+"""Names of linear layers where the architecture is known to have such; elsewhere they may be something else."""
+_EXPERT = frozenset({"gate_proj", "up_proj", "down_proj", "w1", "w2", "w3"})
+
+
+class Policy(NamedTuple):
+    """What a loader does about each kind of difference."""
+
+    missing: Callable[[str, Layout | None], Outcome]
+    """A part it asks for is not there."""
+    unplaced: Callable[[str], Outcome]
+    """A part (``template.leaf``) is there that it has no place for."""
+    misshapen: Callable[[str, Layout | None, Leaf, Shape], Outcome]
+    """A part (``template.leaf``) has another shape."""
+    plain_codes: Callable[[str], Outcome]
+    """A weight of this dtype, integers or FP8, goes where a plain one is expected."""
+
+
+class Part(NamedTuple):
+    """One difference: what kind, at which part, and what was expected."""
+
+    code: str
+    leaf: str
+    outcome: Outcome
+    expected: Shape | None = None
+    got: Shape | None = None
+
+
+def compared(
+    view: View,
+    known: Architecture,
+    choose: Choose,
+    policy: Policy,
+    dtype: str,
+    takes: Callable[[Signature], bool] | None = None,
+) -> tuple[Held, list[Event]]:
+    """Return how every module is held and the events on the way; ``takes`` tells which a quantiser is asked about."""
+    held: Held = {}
+    events: list[Event] = []
+    for index, signature in enumerate(view.signatures):
+        if not signature.modules:
+            continue
+        if not (takes(signature) if takes else is_linear(signature, known)):
+            held[index] = {_plain(signature, dtype): signature.modules}
+            continue
+        split: dict[Layout | None, list[str]] = {}
+        for layout, modules in _chosen(signature, choose):
+            split.setdefault(layout, []).extend(modules)
+        held[index] = {}
+        for layout, modules in split.items():
+            scheme = (
+                signature.stored.scheme if layout and signature.stored.quantized else _plain(signature, dtype)
+            )
+            held[index][scheme] = modules
+            events += _told(view, signature, modules, layout, known, policy)
+    return held, events
+
+
+def _chosen(signature: Signature, choose: Choose) -> Iterator[tuple[Layout | None, Sequence[str]]]:
+    """Yield layout and modules; the experts of one layer are asked for once, for there may be a hundred thousand."""
+    if not is_expert(signature):
+        for module in signature.modules:
+            yield choose(signature, module), (module,)
+        return
+    for modules in by_layer(signature.modules).values():
+        yield choose(signature, modules[0]), modules
+
+
+def by_layer(experts: Sequence[str]) -> dict[str, list[str]]:
+    """Return the matrices of experts by the layer they are in."""
+    found: dict[str, list[str]] = {}
+    for module in experts:
+        found.setdefault(module.rpartition(".experts.")[0], []).append(module)
+    return found
+
+
+def is_linear(signature: Signature, known: Architecture, named: frozenset[str] = _WHOLE) -> bool:
+    """Whether quantisers touch this module: a linear layer by the architecture, not an expert and not a router."""
+    last = signature.template.rpartition(".")[2]
+    if signature.template == "" or last in ROUTERS or ".experts." in signature.template:
+        return False
+    usual = last in _USUAL or (last in named and known.expected is not None)
+    return kind(signature, known) in ("linear", "head") and (signature.stored.quantized or usual)
+
+
+def is_expert(signature: Signature) -> bool:
+    """Whether this is one matrix of one of several experts."""
+    return ".experts." in signature.template and signature.template.rpartition(".")[2] in _EXPERT
+
+
+def quantised_experts(view: View) -> list[Signature]:
+    """Return the quantised modules inside experts, under whatever names."""
+    return [
+        signature
+        for signature in view.signatures
+        if signature.stored.quantized and ".experts" in signature.template
+    ]
+
+
+def shape_of(signature: Signature, known: Architecture) -> tuple[int | None, int | None]:
+    """Return rows and columns of the weight: by the architecture, else as the tensors themselves solve to."""
+    if known.expected is not None:
+        for spelling in (f"{signature.template}.weight", f"model.{signature.template}.weight"):
+            shapes = {entry.shape for entry in known.expected.entries.get(spelling, ())}
+            if len(shapes) == 1 and (shape := shapes.pop()) and len(shape) == 2:
+                return shape
+    return signature.stored.out_features, signature.stored.in_features
+
+
+def _plain(signature: Signature, dtype: str) -> str:
+    return dtype if dtype and family(signature.stored.scheme) == "dense" else signature.stored.scheme
+
+
+def _told(
+    view: View,
+    signature: Signature,
+    modules: Sequence[str],
+    layout: Layout | None,
+    known: Architecture,
+    policy: Policy,
+) -> Iterator[Event]:
+    rows, columns = shape_of(signature, known)
+    wanted = {"weight": None} if layout is None else parts(layout, rows, columns)
+    if wanted is None:
+        return
+    for part in differences(signature, layout, wanted, policy):
+        facts: dict[str, object] = {"leaf": part.leaf}
+        if part.expected is not None and part.got is not None:
+            facts |= {"expected": part.expected, "got": part.got}
+        places = tuple(
+            Location(view.owner.get(f"{module}.{part.leaf}", ""), tensor=f"{module}.{part.leaf}")
+            for module in modules[:100]
+        )
+        yield Event(part.code, part.outcome, facts, places, signature.template, len(modules))  # type: ignore[arg-type]
+
+
+def differences(
+    signature: Signature, layout: Layout | None, wanted: Mapping[str, Shape | None], policy: Policy
+) -> Iterator[Part]:
+    """Yield the differences between the parts a loader asks for and those a module has."""
+    if layout is not None and family(signature.stored.scheme) == "dense" and signature.leaf("weight"):
+        lacks = [policy.missing(name, layout) for name in wanted if name != "weight"]
+        yield Part("dense-unlisted", "weight", worst([*lacks, *_excess(signature, wanted, policy)]))
+        return
+    for name, shape in wanted.items():
+        leaf = signature.leaf(name)
+        if leaf is None:
+            yield Part("part-missing", name, policy.missing(name, layout))
+        elif shape is not None and leaf.dtype and not _same(leaf.shape, shape):
+            yield Part(
+                "part-shape",
+                name,
+                policy.misshapen(f"{signature.template}.{name}", layout, leaf, shape),
+                shape,
+                leaf.shape,
+            )
+    for leaf in signature.leaves:
+        if leaf.name not in wanted and leaf.name not in _BESIDE:
+            yield Part("part-unplaced", leaf.name, policy.unplaced(f"{signature.template}.{leaf.name}"))
+    weight = signature.leaf("weight")
+    if layout is None and weight and weight.dtype in ("I8", "U8", "F8_E4M3", "F8_E5M2"):
+        yield Part("plain-codes", "weight", policy.plain_codes(weight.dtype))
+
+
+def _excess(signature: Signature, wanted: Mapping[str, Shape | None], policy: Policy) -> Iterator[Outcome]:
+    """Yield what each part costs that a module has too many."""
+    for leaf in signature.leaves:
+        if leaf.name not in wanted and leaf.name not in _BESIDE:
+            yield policy.unplaced(f"{signature.template}.{leaf.name}")
+
+
+def _same(found: Shape, wanted: Shape) -> bool:
+    return found == wanted or (wanted == (1,) and found in ((), (1, 1)))

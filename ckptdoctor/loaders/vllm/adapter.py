@@ -1,0 +1,138 @@
+"""What vLLM makes of a LoRA adapter (``--enable-lora``): ``lora/peft_helper.py`` and ``lora/lora_model.py``.
+
+It reads the tensors by name and applies what it finds; of the config it looks at r, lora_alpha and what it does not
+support. Which modules are targets it does not ask.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from ...checkpoint.nouns import Checkpoint
+from ...model import MAX_LOCATIONS, Fact, Location, Outcome, Target
+from ..adapter import own as adapter_alone
+from ..adapter import targets as adapter_targets
+from ..adapter.tensors import CONFIG, WEIGHTS, Parts, parts, tensor_name
+from ..base import Event, Plan
+from ..shared import facts
+
+Data = Mapping[str, object]
+_FIELDS = ("r", "lora_alpha", "target_modules")
+_HEADS = {"classifier", "score"}
+_LIMIT = 16
+"""Default of --max-lora-rank."""
+NO_BASE = "an adapter: its base model decides"
+
+
+def plan(ckpt: Checkpoint, target: Target, data: Data) -> Plan:
+    """Plan the loading of a folder that holds adapter_config.json and no config.json."""
+    opened = frozenset({CONFIG, WEIGHTS})
+    if not facts.does(data, "adapters-are-modelled", target.version) or not ckpt.object(CONFIG):
+        return Plan((), frozenset({CONFIG}), unknown=NO_BASE)
+    if WEIGHTS in ckpt.entries:
+        return Plan((WEIGHTS,), opened, method="lora")
+    if ckpt.metadata_only or any(f"adapter_model.{end}" in ckpt.entries for end in ("bin", "pt")):
+        return Plan((), opened, unknown="the adapter's weights are pickled or not here")
+    error = "ValueError: … doesn't contain tensors"
+    return Plan((), opened, (Event("adapter-weights-absent", "fails", {}, (Location(CONFIG),), error=error),))
+
+
+def judge(ckpt: Checkpoint, target: Target) -> tuple[list[Event], str]:
+    """Return what vLLM refuses or computes wrongly, and why that may not be all."""
+    shard = ckpt.shards.get(WEIGHTS)
+    if shard is None or not shard.readable:
+        return [], "the adapter's weights are not here"
+    config, found = ckpt.object(CONFIG), parts(shard)
+    events = [*_refused(config, target), *_tensors(found)]
+    if not any(event.outcome == "fails" for event in events):
+        events += _values(config, found, _limit(target))
+    return events, NO_BASE
+
+
+def _refused(config: Mapping[str, object], target: Target) -> Iterator[Event]:
+    """Settings that PEFTHelper stops at."""
+    absent = tuple(key for key in _FIELDS if key not in config)
+    if absent:
+        error = "ValueError: Missing required configuration fields"
+        yield Event("adapter-field-absent", "fails", {"keys": absent}, (Location(CONFIG),), error=error)
+        return
+    for key, value, expected, error in adapter_alone.values(config):
+        if key in ("r", "lora_alpha"):  # rank_pattern only from 0.32 on
+            told: dict[str, Fact] = {"key": key, "got": str(value)[:40], "expected": expected}
+            yield Event("adapter-value", "fails", told, (Location(CONFIG, f"/{key}"),), error=error)
+    saved = config.get("modules_to_save")
+    unsupported = {
+        "use_dora": bool(config.get("use_dora")),
+        "modules_to_save": bool(saved) and not (isinstance(saved, list) and set(map(str, saved)) <= _HEADS),
+        "bias": config.get("bias") not in (None, "none"),
+    }
+    texts = {
+        "use_dora": "ValueError: vLLM does not yet support DoRA.",
+        "modules_to_save": "ValueError: vLLM only supports modules_to_save being None.",
+        "bias": "ValueError: Adapter bias is not supported.",
+    }
+    for key in (key for key, held in unsupported.items() if held):
+        yield Event(
+            "adapter-unsupported", "fails", {"key": key}, (Location(CONFIG, f"/{key}"),), error=texts[key]
+        )
+    limit, rank = _limit(target), config.get("r")
+    if isinstance(rank, int) and rank > limit:
+        error = f"ValueError: LoRA rank {rank} is greater than max_lora_rank {limit}."
+        yield Event(
+            "adapter-rank-limit",
+            "fails",
+            {"rank": rank, "limit": limit},
+            (Location(CONFIG, "/r"),),
+            error=error,
+        )
+
+
+def _limit(target: Target) -> int:
+    given = target.options.get("max_lora_rank")
+    return given if type(given) is int else _LIMIT
+
+
+def _tensors(found: Parts) -> Iterator[Event]:
+    """Names that are no half of a pair, and pairs without their B: each stops the load.
+
+    Heads of classifiers are passed over: newer releases load them, and which is not recorded.
+    """
+    odd = [
+        *(name for name in found.whole if not _HEADS & set(name.split("."))),
+        *(f"{name}.lora_magnitude_vector" for name, pair in found.pairs.items() if pair.magnitude),
+    ]
+    odd += [tensor_name(name, pair, "A") for name, pair in found.pairs.items() if found.labelled]
+    if odd:
+        places = tuple(Location(WEIGHTS, tensor=name) for name in odd[:MAX_LOCATIONS])
+        error = "ValueError: … is unsupported LoRA weight"
+        yield Event("adapter-unsupported-tensor", "fails", {}, places, count=len(odd), error=error)
+    outcomes: dict[str, Outcome] = {"b": "fails", "a": "corrupt"}
+    for half, outcome in outcomes.items():
+        lone = [
+            name for name, pair in found.pairs.items() if getattr(pair, half) is None and (pair.a or pair.b)
+        ]
+        if lone and not any(found.pairs[name].embedding for name in lone):
+            places = tuple(
+                Location(WEIGHTS, tensor=tensor_name(name, found.pairs[name], half.upper()))
+                for name in lone[:MAX_LOCATIONS]
+            )
+            yield Event("adapter-half", outcome, {"half": half.upper()}, places, count=len(lone))
+
+
+def _values(config: Mapping[str, object], found: Parts, limit: int) -> Iterator[Event]:
+    """A rank in the config that is not the pairs': every delta is scaled by lora_alpha over it.
+
+    A pair whose halves differ, or of a rank that the buffers have no room for, is left to its base to judge.
+    """
+    targets = adapter_targets.read({**config, "target_modules": [], "modules_to_save": None}, None)
+    if isinstance(targets, str) or targets.ranks or targets.rank <= 0:
+        return
+    whole = {
+        name: pair
+        for name, pair in found.pairs.items()
+        if pair.a and pair.b and pair.a[0] == pair.b[1] and pair.a[0] <= limit
+    }
+    if len(whole) == len(found.pairs):
+        for event in adapter_alone.pair_events({}, found, targets):
+            if event.code == "adapter-rank":
+                yield event._replace(outcome="corrupt", error=None)
