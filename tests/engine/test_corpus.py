@@ -1,0 +1,66 @@
+"""Real metadata that nobody here wrote: no alarm on a sound row, a clear finding on a broken one."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from ckptdoctor.engine import check_source
+from ckptdoctor.model import Report
+from ckptdoctor.targets import default_targets
+from tests.support.corpus_source import CorpusSource, Row, rows
+
+ROWS = rows()
+SOUND = ("real model metadata", "real fine-tune adapter", "real small model")
+needs_corpus = pytest.mark.skipif(not ROWS, reason="CKPTDOCTOR_CORPUS does not name a corpus directory")
+
+
+def check(row: Row) -> Report:
+    return check_source(CorpusSource(row.path), default_targets(), metadata_only=True)
+
+
+def is_sound(row: Row) -> bool:
+    return row.kind.startswith(SOUND)
+
+
+@needs_corpus
+@pytest.mark.parametrize("row", [row for row in ROWS if is_sound(row)], ids=lambda row: row.slug)
+def test_no_alarm_on_a_sound_row(row: Row) -> None:
+    report = check(row)
+    assert not report.crashes
+    assert [f"{f.rule}: {f.message}" for f in report.findings if f.severity == "error"] == []
+
+
+@needs_corpus
+@pytest.mark.parametrize("row", [row for row in ROWS if "broken" in row.kind], ids=lambda row: row.slug)
+def test_a_broken_row_gets_a_finding(row: Row) -> None:
+    report = check(row)
+    assert not report.crashes
+    assert [f for f in report.findings if f.severity in ("error", "warning")] or report.nothing
+
+
+@needs_corpus
+def test_warnings_on_sound_rows_are_rare() -> None:
+    warned: Counter[str] = Counter()
+    sound = [row for row in ROWS if is_sound(row)]
+    for row in sound:
+        warned.update(f.rule for f in check(row).findings if f.severity == "warning")
+    assert sum(warned.values()) <= len(sound), warned.most_common()
+
+
+@needs_corpus
+def test_ok_is_not_unknown_by_accident() -> None:
+    """A full model of a modelled format gets a verdict; what is abstained from has a reason."""
+    abstained: Counter[str] = Counter()
+    judged = 0
+    for row in ROWS:
+        if not row.kind.startswith("real model metadata"):
+            continue
+        for verdict in check(row).verdicts:
+            if verdict.outcome == "unknown":
+                assert verdict.reason, row.slug
+                abstained[verdict.reason] += 1
+            else:
+                judged += 1
+    assert judged > 2 * sum(abstained.values()), abstained.most_common(10)
