@@ -9,10 +9,8 @@ from math import log
 from typing import Any, NamedTuple
 
 from . import ruledata
+from .pasted import said
 
-MAX_TEXT = 64 * 1024
-"""Characters looked at, from the end: what was raised last is what the user saw."""
-MAX_LINE = 4000
 WHOLE = 12
 """A text with fewer letters than this must be the whole message: ``metadata`` is a word of many others."""
 MIN_TYPED = 6
@@ -20,9 +18,9 @@ MIN_TYPED = 6
 MIN_SHARE, MIN_WORDS, MIN_LETTERS = 0.6, 3, 19
 """What a query must share with a text to be close: part of its information (rare words count more), words, letters."""
 
-_ANSI = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
 _RAISED = re.compile(r"([A-Z]\w*(?:Error|Exception|Warning)):\s*['\"]*\Z")
 _CLASS = re.compile(r"[\w.]*(?:error|exception|warning):?")
+_BODY = re.compile(r"^[\w.]*(?:Error|Exception|Warning): *")
 _NAMES = re.compile(r"\{[a-z_]+\}")
 _WORD = re.compile(r"[A-Za-z][a-z]+|[A-Z]+(?![a-z])|\d+")
 
@@ -74,7 +72,7 @@ def search(text: str, patterns: Sequence[Pattern]) -> list[Candidate]:
 
     Only when none is found: texts of which ``text`` is a part, then texts with much the same rare words.
     """
-    query = "\n".join(line[:MAX_LINE] for line in _ANSI.sub("", text[-MAX_TEXT:]).splitlines())
+    query = said(text)
     best: dict[str, _Found] = {}
     for found in (
         _added_up(_matching(query, patterns)) or list(_containing(query, patterns)) or _close(query, patterns)
@@ -115,7 +113,8 @@ def _matching(query: str, patterns: Sequence[Pattern]) -> Iterator[_Found]:
         for match in re.finditer(pattern["regex"], query, re.IGNORECASE):
             raised = _RAISED.search(query[max(0, match.start() - 200) : match.start()])
             same = bool(raised and pattern["exception"] and raised[1] == pattern["exception"])
-            if pattern["literal"] < WHOLE and not _whole(query, match.start(), match.end()):
+            alone = pattern["literal"] < WHOLE or _is_name(pattern["text"])
+            if alone and not _whole(query, match.start(), match.end()):
                 continue
             letters = pattern["literal"] + (len(pattern["exception"]) if same else 0)
             yield _Found((letters, -len(match[0]), match.end()), pattern, match[0], end=match.end())
@@ -146,6 +145,11 @@ def _apart(one: _Found, other: _Found) -> bool:
     return one.end <= other.end - len(other.matched) or other.end <= one.end - len(one.matched)
 
 
+def _is_name(text: str) -> bool:
+    """Whether a text is nothing but a name (``KeyError: 'lm_head.weight'``), which sentences about others hold too."""
+    return not re.search(r"\s", _BODY.sub("", text).strip())
+
+
 def _whole(query: str, start: int, end: int) -> bool:
     """Whether query[start:end] is all of a message: a line, or what follows the class of an exception."""
     before = query[query.rfind("\n", 0, start) + 1 : start]
@@ -155,8 +159,7 @@ def _whole(query: str, start: int, end: int) -> bool:
 
 def _anchors(text: str) -> list[str]:
     """Return words that must be in a query for the pattern of ``text`` to match: a cheap first look."""
-    body = re.sub(r"^[\w.]*(?:Error|Exception|Warning): *", "", text)
-    return [word.casefold() for word in re.findall(r"[A-Za-z_]{4,}", _NAMES.sub(" ", body))]
+    return [word.casefold() for word in re.findall(r"[A-Za-z_]{4,}", _NAMES.sub(" ", _BODY.sub("", text)))]
 
 
 def _containing(query: str, patterns: Sequence[Pattern]) -> Iterator[_Found]:
