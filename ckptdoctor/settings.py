@@ -1,7 +1,8 @@
 """Settings files: ``ckptdoctor.toml``, or ``[tool.ckptdoctor]`` in pyproject.toml. Read only where one exists.
 
-Such a file decides what counts as wrong, and may name code to run (plug-ins). So it is looked for only from the
-working directory up to the repository's root, and the caller refuses one that lies in the checkpoint it would judge.
+Such a file decides what counts as wrong. So it is looked for only from the working directory up to the repository's
+root, and the caller refuses one that lies in the checkpoint it would judge. What it may bring along (cards, and
+plug-ins, which are code) counts only where the user named the file: a clone comes with settings nobody here has read.
 """
 
 from __future__ import annotations
@@ -52,6 +53,8 @@ class Settings(NamedTuple):
     rules: tuple[Path, ...] = ()
     plugins: tuple[str, ...] = ()
     baseline: Path | None = None
+    trusted: bool = False
+    """The user named the file: ``rules`` and ``plugins`` may be used."""
 
     def at(self, checkpoint: str) -> Section:
         """Return what holds for the checkpoint at ``checkpoint``, relative to the working directory."""
@@ -63,10 +66,19 @@ class Settings(NamedTuple):
         return section
 
     @property
+    def brings(self) -> tuple[str, ...]:
+        """Which settings of the file would bring rules or code along: ``rules``, ``plugins``."""
+        return tuple(key for key in ("rules", "plugins") if getattr(self, key))
+
+    @property
     def named(self) -> Iterable[str]:
-        """Every rule or family that the file names."""
+        """Every rule or family that the file names and that must exist.
+
+        Where its own cards are left out, what it ignores or weighs may be one of them; to select one selects nothing.
+        """
+        whole = self.trusted or not self.brings
         for section in (self.base, *(section for _, section in self.paths)):
-            yield from (*section.select, *section.ignore, *section.severity)
+            yield from (*section.select, *((*section.ignore, *section.severity) if whole else ()))
 
 
 def find(start: Path) -> Path | None:

@@ -20,7 +20,7 @@ from .output import write
 
 
 def settings(config: str | None, checkpoints: Sequence[str]) -> Settings:
-    """Return the settings in ``config``, else those found from here upwards, else none at all."""
+    """Return the settings in ``config``, which are trusted, else those found from here upwards, else none at all."""
     file = find(Path.cwd()) if config is None else Path(config)
     if file is None:
         return Settings()
@@ -29,11 +29,22 @@ def settings(config: str | None, checkpoints: Sequence[str]) -> Settings:
         _note(f"{shown} lies in the checkpoint it would judge and is not used; --config {shown} trusts it")
         return Settings()
     try:
-        return read(file, shown)
+        return read(file, shown)._replace(trusted=config is not None)
     except SettingsError as error:
         raise click.UsageError(clean(str(error))) from error
     except OSError as error:
         raise click.UsageError(f"{clean(shown)}: {error.strerror or error}") from error
+
+
+def rulebook(settings: Settings) -> AbstractContextManager[None]:
+    """Return the context in which the settings' own rules are in force; of a file nobody named, none are."""
+    if not settings.brings:
+        return nullcontext()
+    if settings.trusted:
+        return own_rules(settings)
+    what = " and ".join(settings.brings)
+    _note(f"{settings.file}: its {what} are not used; --config {settings.file} trusts the file")
+    return nullcontext()
 
 
 @contextmanager

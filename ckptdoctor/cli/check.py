@@ -18,7 +18,10 @@ _FOR = (
     "Default: transformers, vLLM and Unsloth as installed here, else their newest known versions."
 )
 _CHANGED = "Show only what differs between the versions of a loader: what breaks when I upgrade?"
-_CONFIG = "Settings file. Default: ckptdoctor.toml or [tool.ckptdoctor] of pyproject.toml, here or above."
+_CONFIG = (
+    "Settings file. Default: ckptdoctor.toml or [tool.ckptdoctor] of pyproject.toml, here or above, "
+    "but then without its rules and plug-ins."
+)
 _BASE = "The model that an adapter is to be put on; only its config and headers are read."
 _FAIL_ON = "Exit with 1 from this severity on (default error)."
 

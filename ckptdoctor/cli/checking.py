@@ -6,7 +6,6 @@ import os
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import NamedTuple
 
@@ -51,7 +50,7 @@ def run(paths: Sequence[str], options: Options) -> int:
             raise click.UsageError(f"{clean(file)}: there is no such directory.")
     places = _Places(paths)
     settings = accepted.settings(options.config, places.found)
-    with _rulebook(settings):
+    with accepted.rulebook(settings):
         return _checked(places, settings, options, begun)
 
 
@@ -89,11 +88,6 @@ def _summary(text: str, path: str) -> None:
             file.write(text)
     except OSError as error:
         raise click.UsageError(f"GITHUB_STEP_SUMMARY={path}: {error.strerror or error}") from error
-
-
-def _rulebook(settings: Settings) -> AbstractContextManager[None]:
-    """Return the context in which the settings' own rules are in force."""
-    return accepted.own_rules(settings) if settings.rules or settings.plugins else nullcontext()
 
 
 class _Places:

@@ -157,7 +157,7 @@ def test_the_settings_and_the_card_are_accepted(tmp_path: Path) -> None:
     (tmp_path / "house" / "shard-size.yaml").write_text(card)
     [text] = re.findall(r"```toml\n(.*?)```", README, flags=re.DOTALL)
     (tmp_path / "ckptdoctor.toml").write_text(text)
-    done = run("ckptdoctor check models --format json", tmp_path)
+    done = run("ckptdoctor check models --config ckptdoctor.toml --format json", tmp_path)
     assert done.returncode == 1
     assert "house/licence" in done.stdout
     assert not done.stderr

@@ -158,26 +158,59 @@ def no_layers(context, params):
 '''
 
 
-def test_a_plugin_is_imported_only_when_named(
-    here: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
-) -> None:
+HOUSE = (
+    "kind: policy\nseverity: error\nsummary: There are layers here\ncheck: acme_checks.no_layers\n"
+    'with: {limit: 3}\nmessage: "more than {limit} layers"\n'
+)
+NAMED = ("--config", "ckptdoctor.toml")
+
+
+@pytest.fixture
+def house(here: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The repository with a card and a plug-in of its own; no settings file names them yet."""
     (here / "lib").mkdir()
     (here / "lib" / "acme_checks.py").write_text(PLUGIN)
     (here / "house").mkdir()
-    (here / "house" / "layers.yaml").write_text(
-        "kind: policy\nseverity: error\nsummary: There are layers here\ncheck: acme_checks.no_layers\n"
-        'with: {limit: 3}\nmessage: "more than {limit} layers"\n'
-    )
+    (here / "house" / "layers.yaml").write_text(HOUSE)
     monkeypatch.syspath_prepend(here / "lib")
     monkeypatch.delitem(sys.modules, "acme_checks", raising=False)
-    (here / "ckptdoctor.toml").write_text('rules = ["./house"]\n')
-    assert main(["check", "models/sound"]) == 2
+    return here
+
+
+def test_a_plugin_is_imported_only_when_named(house: Path, capsys: Capture) -> None:
+    (house / "ckptdoctor.toml").write_text('rules = ["./house"]\n')
+    assert main(["check", "models/sound", *NAMED]) == 2
     assert "layers.yaml:4: check: there is no check 'acme_checks.no_layers'" in capsys.readouterr().err
     assert "acme_checks" not in sys.modules
-    (here / "ckptdoctor.toml").write_text('rules = ["./house"]\nplugins = ["acme_checks"]\n')
-    code, found, _ = report(capsys, "models/sound")
-    assert code == 1
+    (house / "ckptdoctor.toml").write_text('rules = ["./house"]\nplugins = ["acme_checks"]\n')
+    code, found, err = report(capsys, "models/sound", *NAMED)
+    assert (code, err) == (1, "")
     assert [finding["message"] for finding in found["findings"]] == ["more than 3 layers"]
-    (here / "ckptdoctor.toml").write_text('plugins = ["no_such_plugin"]\n')
-    assert main(["check", "models/sound"]) == 2
+    (house / "ckptdoctor.toml").write_text('plugins = ["no_such_plugin"]\n')
+    assert main(["check", "models/sound", *NAMED]) == 2
     assert "plug-in no_such_plugin cannot be imported: ModuleNotFoundError" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["check", "hook"])
+def test_rules_and_plugins_of_a_file_nobody_named_are_told_and_left_out(
+    command: str, house: Path, capsys: Capture
+) -> None:
+    """A clone comes with settings: they may say what counts, and never what runs."""
+    text = 'rules = ["./house"]\nplugins = ["acme_checks"]\nfail-on = "never"\n[severity]\n"house/layers" = "note"\n'
+    (house / "ckptdoctor.toml").write_text(text)
+    assert main([command, "models/cut" if command == "check" else "models/cut/config.json"]) == 0
+    said = capsys.readouterr()
+    assert said.err == (
+        "ckptdoctor: ckptdoctor.toml: its rules and plugins are not used; --config ckptdoctor.toml trusts the file\n"
+    )
+    assert "more than 3 layers" not in said.out
+    assert "acme_checks" not in sys.modules
+
+
+def test_what_only_a_file_nobody_named_selects_is_no_silent_ok(house: Path, capsys: Capture) -> None:
+    (house / "ckptdoctor.toml").write_text('rules = ["./house"]\nselect = ["house/layers"]\n')
+    assert main(["check", "models/cut"]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "its rules are not used" in said.err
+    assert "house/layers: no such rule" in said.err

@@ -109,10 +109,10 @@ def test_the_whole_way(
     shutil.copytree(ROOT / "fixtures" / "sound" / "llama-fp16", tmp_path / "llama")
     (tmp_path / ".git").mkdir()
     monkeypatch.chdir(tmp_path)
-    assert main(["check", "llama", "--format", "json"]) == 1
+    assert main(["check", "llama", "--config", "ckptdoctor.toml", "--format", "json"]) == 1
     report = json.loads(capsys.readouterr().out)
     assert [finding["rule"] for finding in report["findings"]] == ["house/formats", "house/licence"]
-    assert main(["check", "llama", "--select", "house/formats"]) == 1
+    assert main(["check", "llama", "--config", "ckptdoctor.toml", "--select", "house/formats"]) == 1
     assert "Save the model in bfloat16" in capsys.readouterr().out
     assert main(["rules", "house/shard-size", "--config", "ckptdoctor.toml"]) == 0
     assert "No shard is larger than 5 GB" in capsys.readouterr().out
