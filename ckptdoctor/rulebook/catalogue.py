@@ -29,7 +29,8 @@ CARDS = """\
    `{count}`.
 5. `outcomes` says per loader what happens: rows tried in order (`versions`, `when` facts are equal, `outcome`, the
    `errors` it raises), or the word `computed`. `any` covers loaders not listed; no row means `unknown`.
-6. `observed` versions have a record of a real run in `fixtures/observed`; everything else is cited in `references`.
+6. Which outcome a real run has shown stands in `rules/observed.yaml`, written from `fixtures/observed` by
+   `python -m tests.observe.shown`; everything else is cited in `references`.
 7. `errors` are further texts that lead here; `ckptdoctor explain` finds the rule by them.
 8. `examples.bad` are tiny checkpoints with the exact messages they must give, `examples.good` must stay silent. They
    are the rule's tests; every datum of a card needs an example that turns red without it.

@@ -6,11 +6,12 @@ import json
 import shutil
 import tempfile
 import time
+from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from . import environment
+from . import environment, observed
 from .files import Rules, read
 from .patterns import TELLING, compile_text
 from .versions import compile_spec, spec_keys
@@ -48,7 +49,9 @@ def render(book: Rules) -> dict[str, str]:
 def hot(book: Rules) -> dict[str, Any]:
     """Return what every run reads."""
     data = {
-        "cards": [card(rule, document.value) for rule, document in book.cards.items()],
+        "cards": [
+            card(rule, document.value, book.observed.get(rule, {})) for rule, document in book.cards.items()
+        ],
         "loaders": {name: specs(document.value) for name, document in book.loaders.items()},
         "schemes": {name: scheme(document.value) for name, document in book.schemes.items()},
     }
@@ -60,8 +63,8 @@ def scheme(value: dict[str, Any]) -> dict[str, Any]:
     return {key: value[key] for key in ("identify", "bits", "group", "roles") if key in value}
 
 
-def card(rule: str, value: dict[str, Any]) -> dict[str, Any]:
-    """Return the hot half of one card: the fields of ``ruledata.Card``."""
+def card(rule: str, value: dict[str, Any], shown: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the hot half of one card: the fields of ``ruledata.Card``; ``shown`` is what runs have shown of it."""
     return {
         "id": rule,
         "kind": value["kind"],
@@ -71,21 +74,23 @@ def card(rule: str, value: dict[str, Any]) -> dict[str, Any]:
         "params": value.get("with", {}),
         "message": value["message"],
         "outcomes": {
-            loader: rows if isinstance(rows, str) else [_row(row) for row in rows]
+            loader: rows
+            if isinstance(rows, str)
+            else [_row(row, observed.of_row(shown, loader, place)) for place, row in enumerate(rows)]
             for loader, rows in value.get("outcomes", {}).items()
         },
-        "observed": value.get("observed", {}),
+        "observed": observed.of_computed(shown),
         "fix": value.get("fix", {}),
     }
 
 
-def _row(row: dict[str, Any]) -> list[Any]:
+def _row(row: dict[str, Any], versions: list[str]) -> list[Any]:
     return [
         compile_spec(row.get("versions", "")),
         row.get("when", {}),
         row["outcome"],
         row.get("errors", []),
-        row.get("observed", []),
+        versions,
     ]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from . import validate
+from . import observed, validate
 from .document import Document, load
 
 DATA = ("schemes", "loaders", "architectures")
@@ -19,6 +19,8 @@ class Rules(NamedTuple):
     loaders: dict[str, Document]
     schemes: dict[str, Document]
     architectures: dict[str, Document]
+    observed: observed.Shown = {}
+    """What recorded runs have shown of the cards."""
 
     def card(self, rule: str) -> dict[str, Any]:
         """Return the card ``rule`` as written."""
@@ -33,6 +35,6 @@ def read(rules: Path) -> Rules:
         folder = path.parent.name
         kind, key = (folder, path.stem) if folder in DATA else ("cards", f"{folder}/{path.stem}")
         found[kind][key] = load(path, f"{rules.name}/{folder}/{path.name}")
-    book = Rules(**found)
+    book = Rules(**found, observed=observed.read(rules))
     validate.check(rules, book)
     return book

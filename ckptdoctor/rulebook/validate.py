@@ -112,9 +112,6 @@ def _rows(document: Document, path: Path_, rows: list[dict[str, Any]]) -> None:
         raise document.error(
             (*path, place), f"{'/'.join(map(str, path))}: row {place + 1} is never reached: {why}"
         )
-    for place, row in enumerate(rows):
-        for version in row.get("observed", ()):
-            spec(document, (*path, place, "observed"), f"=={version}")
 
 
 def _specs(document: Document, value: Any, path: Path_) -> None:

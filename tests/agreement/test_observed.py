@@ -1,13 +1,11 @@
-"""``observed`` in a card is a claim about a real run: a committed record must show that very outcome for that rule."""
+"""``rules/observed.yaml``: what the cards claim of real runs is what the records and our own findings show together."""
 
 from __future__ import annotations
 
-import json
-from collections import defaultdict
-from collections.abc import Iterator
-from functools import cache
+import copy
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 
@@ -16,72 +14,34 @@ from ckptdoctor.engine import check_source
 from ckptdoctor.sources import open_source
 from ckptdoctor.targets import parse_target
 
-from ..conftest import ROOT
-from ..observe.cases import adapter_base, load_cases, materialise
+from ..observe import shown
 from ..observe.paths import SOUND
 from ..observe.versions import FORMATS, PACKED, read
 
-OBSERVED = ROOT / "fixtures" / "observed"
+
+def test_the_file_is_what_the_records_show(generated: Callable[[Path, str], None]) -> None:
+    generated(shown.FILE, shown.text(shown.table(shown.records())))
 
 
-class Claim(NamedTuple):
-    """A card says that a record shows this."""
-
-    rule: str
-    loader: str
-    version: str
-    outcomes: frozenset[str]
-    """Outcomes the card's rows for that version may give; empty: whatever the check computes."""
-
-
-def claims() -> Iterator[Claim]:
-    """Yield every claim of every card."""
-    for card in ruledata.load().cards:
-        for loader, rows in card.outcomes.items():
-            for row in rows if isinstance(rows, tuple) else ():
-                for version in row.observed:
-                    yield Claim(card.id, loader, version, frozenset([row.outcome]))
-        for loader, versions in card.observed.items():
-            for version in versions:
-                yield Claim(card.id, loader, version, frozenset())
+def test_a_run_that_went_otherwise_shows_nothing() -> None:
+    [record] = [
+        record
+        for record in shown.records()
+        if record["case"] == "bnb4-dq-nested-absmax-missing" and record["versions"].get("vllm") == "0.32.0"
+    ]
+    other = {**copy.deepcopy(record), "outcome": "fails"}
+    assert "bnb/missing-companion" in shown.table([record])
+    assert "bnb/missing-companion" not in shown.table([other])
 
 
-@cache
-def shown(loader: str, version: str, into: Path) -> dict[str, set[str]]:
-    """Return rule → outcomes for which a record of that loader and the rule's own finding agree."""
-    path = OBSERVED / f"{loader}-{version}.jsonl"
-    cases = {case.id: case for case in load_cases()}
-    agreed: dict[str, set[str]] = defaultdict(set)
-    for line in path.read_text(encoding="utf-8").splitlines():
-        record = json.loads(line)
-        case = cases.get(record["case"])
-        if case is None or record["outcome"] in ("ok", "env"):
-            continue
-        target = parse_target(f"{loader}=={version}")
-        packages = {name: record["versions"][name] for name in target.versions if name in record["versions"]}
-        target = target._replace(versions=packages, options=record["options"])
-        directory = materialise(case, into / loader / version / case.id)
-        base = adapter_base(case)
-        # an adapter's findings are others where its base is not at hand, and as true
-        for held in {None, base}:
-            onto = None if held is None else open_source(held)
-            for finding in check_source(open_source(str(directory)), [target], base=onto).findings:
-                agreed[finding.rule] |= {
-                    outcome.outcome for outcome in finding.outcomes if outcome.outcome == record["outcome"]
-                }
-    return agreed
-
-
-@pytest.mark.parametrize(
-    "claim", list(claims()), ids=lambda claim: f"{claim.rule}-{claim.loader}-{claim.version}"
-)
-def test_observed_has_a_record(claim: Claim, tmp_path_factory: pytest.TempPathFactory) -> None:
-    path = OBSERVED / f"{claim.loader}-{claim.version}.jsonl"
-    assert path.exists(), f"no record: {path.relative_to(ROOT)}"
-    outcomes = shown(claim.loader, claim.version, tmp_path_factory.getbasetemp() / "observed")[claim.rule]
-    assert outcomes & claim.outcomes if claim.outcomes else outcomes, (
-        f"no case in {path.name} has this finding with the outcome that was observed; shown: {sorted(outcomes)}"
-    )
+def test_a_row_is_shown_by_the_facts_it_asks_for() -> None:
+    """Of the rows of one loader, each has the versions whose records met its own facts."""
+    card = next(card for card in ruledata.load().cards if card.id == "bnb/missing-companion")
+    rows = card.outcomes["transformers"]
+    assert isinstance(rows, tuple)
+    five = [row.observed for row in rows if row.when.get("role") == "nested_absmax"]
+    assert five == [("5.23.0",)]
+    assert "4.57.6" in rows[-1].observed
 
 
 @pytest.mark.parametrize(

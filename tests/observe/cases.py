@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
-from collections.abc import Iterable
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -80,6 +83,20 @@ def materialise(case: Case, into: Path) -> Path:
             error.add_note(f"in {name} of case {case.id}") if hasattr(error, "add_note") else None
             raise
     return directory
+
+
+@contextmanager
+def made(case: Case) -> Iterator[Path]:
+    """The checkpoint of `case` in a directory that goes afterwards.
+
+    transformers guesses a lost model_type from the path, and a random name may hold one ("t5").
+    """
+    folder = Path(tempfile.gettempdir(), f"made-{os.getpid()}")
+    folder.mkdir()
+    try:
+        yield materialise(case, folder)
+    finally:
+        shutil.rmtree(folder)
 
 
 def fingerprint(directory: Path) -> str:

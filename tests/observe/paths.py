@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-FIXTURES = Path(__file__).parents[2] / "fixtures"
+ROOT = Path(__file__).parents[2]
+FIXTURES = ROOT / "fixtures"
 SOUND = FIXTURES / "sound"
 BROKEN = FIXTURES / "broken"
 OBSERVED = FIXTURES / "observed"

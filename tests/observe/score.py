@@ -7,20 +7,16 @@ checkpoint is made again, checked, and the outcome words are compared. Exit 1 wh
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import sys
-import tempfile
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 from typing import NamedTuple
 
 from ckptdoctor.engine import check_source
 from ckptdoctor.model import OUTCOMES, Verdict
 from ckptdoctor.sources import open_source
 from ckptdoctor.targets import parse_target
-from tests.observe.cases import Case, adapter_base, load_cases, materialise
+from tests.observe.cases import Case, adapter_base, load_cases, made
 from tests.observe.paths import OBSERVED
 
 BAR = 0.98
@@ -63,17 +59,12 @@ def triples() -> Iterator[Triple]:
 def _judge(case: Case, records: list[dict[str, object]]) -> Iterator[Triple]:
     names = [target_of(record) for record in records]
     base = adapter_base(case)
-    # transformers guesses a lost model_type from the path, and a random name may hold one ("t5")
-    folder = Path(tempfile.gettempdir(), f"scored-{os.getpid()}")
-    folder.mkdir()
-    try:
+    with made(case) as path:
         report = check_source(
-            open_source(materialise(case, folder)),
-            [parse_target(_ran_with(name, record)) for name, record in zip(names, records, strict=True)],
+            open_source(path),
+            [parse_target(ran_with(name, record)) for name, record in zip(names, records, strict=True)],
             base=None if base is None else open_source(base),
         )
-    finally:
-        shutil.rmtree(folder)
     for name, record, verdict in zip(names, records, report.verdicts, strict=True):
         yield Triple(case.id, name, str(record["outcome"]), verdict, _raised(record["exception"]))
 
@@ -94,7 +85,7 @@ def target_of(record: dict[str, object]) -> str:
     return ",".join(f"{name}=={str(versions[name]).partition('+')[0]}" for name in names)
 
 
-def _ran_with(name: str, record: dict[str, object]) -> str:
+def ran_with(name: str, record: dict[str, object]) -> str:
     """Add to a target what decides in transformers only for one format: the library that reads it."""
     versions = record["versions"]
     assert isinstance(versions, dict)
