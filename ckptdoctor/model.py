@@ -284,12 +284,12 @@ class Report(NamedTuple):
     base: str | None = None
     """The model that an adapter was checked against, as the user typed it."""
 
-    def raise_for(self, loader: str) -> None:
+    def raise_for(self, loader: str, *, unknown: bool = False) -> None:
         """Raise CheckpointError if ``loader`` (``"vllm"``, or a target's whole label) would not serve this checkpoint.
 
         It raises for the outcomes fails, fails-late, corrupt and wrong-precision, and where there is nothing to
-        check; ``unknown`` passes, since abstaining is no reason to keep a server down. Raises ValueError when no
-        verdict of the report is about ``loader``.
+        check. ``unknown`` passes, since abstaining is no reason to keep a server down, unless ``unknown`` is true.
+        Raises ValueError when no verdict of the report is about ``loader``.
         """
         from .errors import CheckpointError
 
@@ -298,5 +298,6 @@ class Report(NamedTuple):
             known = ", ".join(verdict.target.label for verdict in self.verdicts) or "none"
             raise ValueError(f"no verdict about {loader!r}; this report has: {known}")
         worst_first = sorted(verdicts, key=lambda verdict: _RANK[verdict.outcome])
-        if self.nothing or _RANK[worst_first[0].outcome] < _RANK["unknown"]:
+        refused = _RANK["unknown"] + (1 if unknown else 0)
+        if self.nothing or _RANK[worst_first[0].outcome] < refused:
             raise CheckpointError(self, worst_first[0])

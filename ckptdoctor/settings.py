@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 from .model import SEVERITIES, Finding, Report, Severity, Suppressed
 
 NAME, PROJECT = "ckptdoctor.toml", "pyproject.toml"
-FAIL_ON = (*SEVERITIES, "never")
+FAIL_ON = (*SEVERITIES, "unknown", "never")
 
 
 class SettingsError(Exception):
@@ -38,7 +38,7 @@ class Section(NamedTuple):
     ignore: Mapping[str, str] = {}
     """Rule or family → the reason why it is accepted."""
     severity: Mapping[str, Severity] = {}
-    fail_on: str = ""
+    fail_on: tuple[str, ...] = ()
 
 
 class Settings(NamedTuple):
@@ -193,9 +193,13 @@ class _Reader:
         for key in table:
             if key not in known:
                 raise self.error(key, f"no such setting; expected one of {', '.join((*known, *also))}")
-        fail_on = self.text(table, "fail-on")
-        if fail_on and fail_on not in FAIL_ON:
-            raise self.error("fail-on", f"expected one of {', '.join(FAIL_ON)}, got {fail_on!r}")
+        listed = isinstance(table.get("fail-on"), list)
+        fail_on = self.texts(table, "fail-on") if listed else (self.text(table, "fail-on"),)
+        for word in filter(None, fail_on):
+            if word not in FAIL_ON:
+                raise self.error(
+                    "fail-on", f"expected one of {', '.join(FAIL_ON)}, or a list of them, got {word!r}"
+                )
         ignore, severity = self.table(table, "ignore"), self.table(table, "severity")
         for rule, reason in ignore.items():
             if not isinstance(reason, str) or not reason.strip():
@@ -203,7 +207,13 @@ class _Reader:
         for rule, word in severity.items():
             if word not in SEVERITIES:
                 raise self.error(rule, f"expected one of {', '.join(SEVERITIES)}, got {word!r}")
-        return Section(self.texts(table, "targets"), self.texts(table, "select"), ignore, severity, fail_on)
+        return Section(
+            self.texts(table, "targets"),
+            self.texts(table, "select"),
+            ignore,
+            severity,
+            tuple(filter(None, fail_on)),
+        )
 
     def table(self, table: Mapping[str, Any], key: str) -> dict[str, Any]:
         """Return a table, empty when absent."""

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import click
 
 from ..render import FORMATS
+from ..settings import FAIL_ON
 from . import checking, inputs
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -23,7 +24,10 @@ _CONFIG = (
     "but then without its rules and plug-ins."
 )
 _BASE = "The model that an adapter is to be put on; only its config and headers are read."
-_FAIL_ON = "Exit with 1 from this severity on (default error)."
+_FAIL_ON = (
+    "Exit with 1 from this severity on (default error), or where a loader that is named or installed "
+    "has no verdict (unknown). May be given twice."
+)
 
 _OPTIONS = (
     click.option("--for", "targets", metavar="TARGET", multiple=True, help=_FOR),
@@ -32,7 +36,7 @@ _OPTIONS = (
     click.option("--output", metavar="FILE", help="Write the report there instead of to the screen."),
     click.option("--select", metavar="RULE", multiple=True, help="Run only this rule or family (bnb/)."),
     click.option("--ignore", metavar="RULE", multiple=True, help="Leave this rule or family out."),
-    click.option("--fail-on", type=click.Choice(["error", "warning", "note", "never"]), help=_FAIL_ON),
+    click.option("--fail-on", type=click.Choice(FAIL_ON), multiple=True, help=_FAIL_ON),
     click.option("--metadata-only", is_flag=True, help="Absent weights and LFS pointers are not findings."),
     click.option("--verbose", is_flag=True, help="Every place, every skip, and what the knowledge rests on."),
     click.option("--config", metavar="FILE", help=_CONFIG),

@@ -31,7 +31,7 @@ class Options(NamedTuple):
     output: str | None = None
     select: tuple[str, ...] = ()
     ignore: tuple[str, ...] = ()
-    fail_on: str | None = None
+    fail_on: tuple[str, ...] = ()
     metadata_only: bool = False
     verbose: bool = False
     config: str | None = None
@@ -60,7 +60,7 @@ def _checked(places: _Places, settings: Settings, options: Options, begun: float
     reports = accepted.applied(reports, sections, settings, options.baseline, partly=bool(options.select))
     shown = [changed(report) for report in reports] if options.changed_only else reports
     _write(shown, options, places.below, time.perf_counter() - begun)
-    limits = [options.fail_on or section.fail_on or "error" for section in sections]
+    limits = [options.fail_on or section.fail_on or ("error",) for section in sections]
     code = worst_code(reports, limits, options.pointers)
     if options.write_baseline is not None:
         accepted.write_baseline(reports, options.write_baseline)

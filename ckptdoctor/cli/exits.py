@@ -12,15 +12,25 @@ DEBUG = "CKPTDOCTOR_DEBUG"
 OK, FINDINGS, USAGE, NO_VERDICT, INTERRUPTED = 0, 1, 2, 3, 130
 
 
-def exit_code(reports: Sequence[Report], fail_on: str) -> int:
-    """Return the code for ``reports``: the worst of them; ``fail_on`` is a severity or ``never``."""
-    counted = SEVERITIES[: SEVERITIES.index(fail_on) + 1] if fail_on in SEVERITIES else ()
+def exit_code(reports: Sequence[Report], fail_on: Collection[str]) -> int:
+    """Return the code for ``reports``: the worst of them.
+
+    ``fail_on`` holds severities, of which the mildest counts, and ``unknown``, which says nothing of them: errors
+    count beside it unless ``never`` is said too.
+    """
+    words = fail_on if "never" in fail_on else ("error", *fail_on)
+    places = [SEVERITIES.index(word) for word in words if word in SEVERITIES]
+    counted = SEVERITIES[: max(places, default=-1) + 1]
     if any(finding.severity in counted for report in reports for finding in report.findings):
+        return FINDINGS
+    if "unknown" in fail_on and any(_unsure(report) for report in reports):
         return FINDINGS
     return NO_VERDICT if not reports or any(_blank(report) for report in reports) else OK
 
 
-def worst_code(reports: Sequence[Report], fail_on: Sequence[str], excused: Collection[str] = ()) -> int:
+def worst_code(
+    reports: Sequence[Report], fail_on: Sequence[Collection[str]], excused: Collection[str] = ()
+) -> int:
     """Return the code for ``reports``, each with a ``fail_on`` of its own; those ``excused`` need no verdict."""
     codes = [exit_code([report], limit) for report, limit in zip(reports, fail_on, strict=True)]
     codes = [
@@ -33,3 +43,8 @@ def worst_code(reports: Sequence[Report], fail_on: Sequence[str], excused: Colle
 def _blank(report: Report) -> bool:
     """A rule crashed, bytes could not be had, or there was nothing to check: silence would be a lie."""
     return bool(report.nothing or report.crashes) or any(skip.kind == "blind" for skip in report.skips)
+
+
+def _unsure(report: Report) -> bool:
+    """Whether a target that is asked for or installed has no verdict; what is only assumed turns no gate red."""
+    return any(v.outcome == "unknown" and v.target.origin != "assumed" for v in report.verdicts)

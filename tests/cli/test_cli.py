@@ -211,20 +211,47 @@ def test_exit_precedence() -> None:
     shy = sound._replace(
         skips=(Skip("a/b", "abstained", "remote code"), Skip("a/c", "not-applicable", "no adapter"))
     )
-    assert exit_code([sound], "error") == exit_code([shy], "error") == 0
+    assert exit_code([sound], ("error",)) == exit_code([shy], ("error",)) == 0
     assert (
-        exit_code([crash], "error")
-        == exit_code([blind], "error")
-        == exit_code([samples.nothing()], "error")
+        exit_code([crash], ("error",))
+        == exit_code([blind], ("error",))
+        == exit_code([samples.nothing()], ("error",))
         == 3
     )
-    assert exit_code([], "error") == 3
-    assert exit_code([crash, broken, sound], "error") == 1
-    assert exit_code([blind, sound], "never") == 3
+    assert exit_code([], ("error",)) == 3
+    assert exit_code([crash, broken, sound], ("error",)) == 1
+    assert exit_code([blind, sound], ("never",)) == 3
     warning = sound._replace(findings=(samples.activation(),))
     note = sound._replace(findings=(samples.no_format(),))
-    assert [exit_code([warning], word) for word in ("error", "warning", "note", "never")] == [0, 1, 1, 0]
-    assert [exit_code([note], word) for word in ("error", "warning", "note", "never")] == [0, 0, 1, 0]
+    assert [exit_code([warning], (word,)) for word in ("error", "warning", "note", "never")] == [0, 1, 1, 0]
+    assert [exit_code([note], (word,)) for word in ("error", "warning", "note", "never")] == [0, 0, 1, 0]
+
+
+def test_an_unknown_verdict_fails_where_it_is_asked_for() -> None:
+    unknown = samples.sound().verdicts[0]._replace(outcome="unknown")
+    requested = samples.sound()._replace(
+        verdicts=(unknown._replace(target=unknown.target._replace(origin="requested")),)
+    )
+    assumed = samples.sound()._replace(
+        verdicts=(unknown._replace(target=unknown.target._replace(origin="assumed")),)
+    )
+    assert [
+        exit_code([requested], words) for words in ((), ("error",), ("unknown",), ("never", "unknown"))
+    ] == [0, 0, 1, 1]
+    assert exit_code([assumed], ("unknown",)) == 0
+    broken = samples.broken()._replace(verdicts=())
+    assert [exit_code([broken], words) for words in (("unknown",), ("never", "unknown"))] == [
+        1,
+        3,
+    ]  # blind: no verdict
+
+
+def test_fail_on_unknown_from_the_command_line() -> None:
+    adapter = str(SOUND.parent / "llama-lora")
+    assert main(["check", adapter, "--for", "peft==0.21.2"]) == 0
+    assert (
+        main(["check", adapter, "--for", "peft==0.21.2", "--fail-on", "error", "--fail-on", "unknown"]) == 1
+    )
 
 
 def test_rules(capsys: Capture) -> None:

@@ -123,7 +123,11 @@ BAD = {
     "no reason": ('[ignore]\n"bnb/x" = ""', 2, "expected a reason"),
     "a list of ignores": ('ignore = ["bnb/"]', 1, "expected a table"),
     "severity": ('[severity]\n\n"bnb/" = "loud"', 3, "expected one of error, warning, note"),
-    "fail-on": ('fail-on = "info"', 1, "expected one of error, warning, note, never, got 'info'"),
+    "fail-on": (
+        'fail-on = "info"',
+        1,
+        "expected one of error, warning, note, unknown, never, or a list of them, got 'info'",
+    ),
     "text for list": ('targets = "vllm"', 1, "expected a list of texts"),
     "in a section": ('[path."a/*"]\nbaseline = "x"', 2, "baseline: no such setting"),
 }

@@ -80,7 +80,7 @@ def test_a_truncated_shard_fails_everywhere(copy: Path) -> None:
     cut(copy)
     report = check(copy)
     assert {verdict.outcome for verdict in report.verdicts} == {"fails"}
-    assert exit_code([report], "error") == 1
+    assert exit_code([report], ("error",)) == 1
 
 
 def test_fingerprints_know_no_names(copy: Path) -> None:
@@ -107,7 +107,7 @@ def test_fingerprints_are_unique_in_a_report(copy: Path) -> None:
 def test_an_lfs_pointer_is_an_error_and_with_metadata_only_none(copy: Path) -> None:
     pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'0' * 64}\nsize 4000000000\n"
     (copy / "model.safetensors").write_text(pointer)
-    assert exit_code([check(copy)], "error") == 1
+    assert exit_code([check(copy)], ("error",)) == 1
     report = check(copy, metadata_only=True)
     assert not [finding for finding in report.findings if finding.severity == "error"]
 

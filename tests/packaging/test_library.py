@@ -53,6 +53,13 @@ def test_wrong_precision_raises(tmp_path: Path) -> None:
         report.raise_for("unsloth")
 
 
+def test_unknown_passes_unless_it_is_not_to() -> None:
+    report = check(SOUND / "llama-lora", targets=["peft==0.21.2"])
+    report.raise_for("peft")
+    with pytest.raises(CheckpointError, match=r"unknown in peft==0\.21\.2: .*base"):
+        report.raise_for("peft", unknown=True)
+
+
 def test_a_loader_that_was_not_judged_is_a_mistake() -> None:
     with pytest.raises(ValueError, match=r"no verdict about 'vllm'; this report has: transformers=="):
         check(SOUND / "llama-nf4", targets=["transformers"]).raise_for("vllm")
