@@ -59,12 +59,11 @@ def load(path: str, options: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
 
         model, _ = load(options["base"], {})
         return PeftModel.from_pretrained(model, path).eval(), {}
-    keywords = {key: value for key, value in options.items() if key != "quantization"}
+    keywords = {key: value for key, value in options.items() if key not in ("quantization", "class")}
     if "quantization" in options:
         keywords["quantization_config"] = transformers.BitsAndBytesConfig(**options["quantization"])
-    model, info = transformers.AutoModelForCausalLM.from_pretrained(
-        path, dtype="auto", output_loading_info=True, **keywords
-    )
+    chosen = getattr(transformers, options.get("class", "AutoModelForCausalLM"))
+    model, info = chosen.from_pretrained(path, dtype="auto", output_loading_info=True, **keywords)
     return model.eval(), info
 
 
@@ -72,7 +71,9 @@ def logits(model: Any) -> torch.Tensor:
     """The logits for the fixed tokens, in float32; raises when they have no values (a model left on `meta`)."""
     with torch.no_grad():
         tokens = IDS % model.config.get_text_config().vocab_size
-        return model(input_ids=tokens).logits.float().cpu()
+        inputs = {"decoder_input_ids": tokens} if model.config.is_encoder_decoder else {}
+        found = model(input_ids=tokens, **inputs)
+        return (found[0] if "start_logits" in found else found.logits).float().cpu()
 
 
 def twin(path: str, options: dict[str, Any]) -> dict[str, Any] | None:
@@ -80,7 +81,9 @@ def twin(path: str, options: dict[str, Any]) -> dict[str, Any] | None:
     key = (path, options.get("base"))
     if key not in twins:
         try:
-            model, _ = load(path, {name: value for name, value in options.items() if name == "base"})
+            model, _ = load(
+                path, {name: value for name, value in options.items() if name in ("base", "class")}
+            )
             twins[key] = {"values": holding.values(model), "logits": logits(model)}
         except Exception:
             twins[key] = None
