@@ -18,7 +18,8 @@ import time
 from pathlib import Path
 
 from ckptdoctor.checkpoint import load
-from ckptdoctor.engine import check_source, default_files
+from ckptdoctor.engine import check_source
+from ckptdoctor.loaders.base import default_files
 from ckptdoctor.model import Report
 from ckptdoctor.render import Page, render
 from ckptdoctor.sources.memory import MemorySource

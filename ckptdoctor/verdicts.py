@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import prod
 
 from . import ruledata
-from .checkpoint.dtypes import BITS
-from .checkpoint.nouns import Checkpoint, Leaf, View
+from .checkpoint.nouns import Checkpoint, View
 from .loaders.base import Reading
-from .loaders.shared.modules import architecture
-from .loaders.shared.quantised.matching import shape_of
-from .model import OUTCOMES, Crash, Evidence, Finding, Outcome, Skip, Verdict, worst
+from .loaders.shared.weights import weight_bytes
+from .model import Crash, Evidence, Finding, Outcome, Skip, Verdict, worst
 
 _STRENGTH: tuple[Evidence, ...] = ("observed", "source", "assumed")
 
@@ -52,7 +49,7 @@ def _verdict(ckpt: Checkpoint, reading: Reading, findings: Sequence[Finding], do
         reason=reason,
         uses=_uses(reading),
         tensor_parallel=reading.tensor_parallel,
-        weights=held_bytes(ckpt, reading, outcome),
+        weights=None if outcome in ("fails", "unknown") else weight_bytes(ckpt, reading),
     )
 
 
@@ -76,61 +73,19 @@ def _strongest(found: Sequence[Evidence], otherwise: Evidence) -> Evidence:
 
 def _precision(ckpt: Checkpoint, reading: Reading, outcome: Outcome) -> str | None:
     """Return how the loader would hold the weights of the layers: a scheme id or ``mixed(a,b)``."""
-    if OUTCOMES.index(outcome) <= OUTCOMES.index("fails") or not reading.held:
+    if outcome == "fails" or not reading.loaded_as:
         return None
     view = ckpt.view(reading.plan.files)
-    schemes = _held(view, reading, layers_only=True) or _held(view, reading, layers_only=False)
+    schemes = _schemes(view, reading, layers_only=True) or _schemes(view, reading, layers_only=False)
     if len(schemes) > 1:
         return f"mixed({','.join(sorted(schemes))})"
     return next(iter(schemes), None)
 
 
-def held_bytes(ckpt: Checkpoint, reading: Reading, outcome: Outcome) -> int | None:
-    """Return the bytes of weights on one device, None where the loader's way of holding them is not known.
-
-    What is stored stays as it is, but for floats that are cast to the dtype of config.json. Of ``tp`` devices each has
-    its part of every matrix and all of the rest.
-    """
-    if OUTCOMES.index(outcome) <= OUTCOMES.index("fails") or not reading.held or outcome == "unknown":
-        return None
-    view, devices = ckpt.view(reading.plan.files), reading.target.options.get("tp", 1)
-    total = 0
-    for number, split in reading.held.items():
-        signature = view.signatures[number]
-        for scheme, modules in split.items():
-            if not scheme or (scheme != signature.stored.scheme and scheme not in _WIDTH):
-                return None  # quantised on the way
-            if not all(leaf.dtype for leaf in signature.leaves):
-                return None  # only names are known
-            if scheme in ("f32", "f64") and reading.target.loader != "transformers":
-                return None  # vLLM casts these to a dtype of its own choice
-            if scheme in _WIDTH and signature.stored.quantized:  # dequantised on the way
-                rows, columns = shape_of(signature, architecture(ckpt, view))
-                if rows is None or columns is None:
-                    return None
-                bits = rows * columns * _WIDTH[scheme]
-            else:
-                bits = sum(_bits(leaf, scheme) for leaf in signature.leaves)
-            matrix = signature.stored.quantized or any(len(leaf.shape) > 1 for leaf in signature.leaves)
-            parts = devices if matrix and type(devices) is int and devices > 0 else 1
-            total += bits * len(modules) // 8 // parts
-    return total
-
-
-def _bits(leaf: Leaf, scheme: str) -> int:
-    width = BITS.get(leaf.dtype, 0)
-    return prod(leaf.shape) * (
-        _WIDTH.get(scheme, width) if leaf.dtype in ("F64", "F32", "F16", "BF16") else width
-    )
-
-
-_WIDTH = {"bf16": 16, "f16": 16, "f32": 32, "f64": 64}
-
-
-def _held(view: View, reading: Reading, *, layers_only: bool) -> set[str]:
+def _schemes(view: View, reading: Reading, *, layers_only: bool) -> set[str]:
     """Return the schemes of matrix-like weights (norms and biases say nothing about precision)."""
     found: set[str] = set()
-    for number, schemes in reading.held.items():
+    for number, schemes in reading.loaded_as.items():
         signature = view.signatures[number]
         matrix = signature.stored.quantized or any(len(leaf.shape) > 1 for leaf in signature.leaves)
         if matrix and (not layers_only or "*" in signature.template):

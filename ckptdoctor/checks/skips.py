@@ -151,7 +151,7 @@ def _outcomes(context: Context, told: Mapping[str, Event], method: str) -> dict[
     outcomes: dict[str, Outcome] = {}
     for reading in context.readings:
         label = reading.target.label
-        inferred = method in ("gptq", "awq") and reading.held and not reading.plan.unknown
+        inferred = method in ("gptq", "awq") and reading.loaded_as and not reading.plan.unknown
         outcomes[label] = told[label].outcome if label in told else "ok" if inferred else "unknown"
     return outcomes
 

@@ -6,58 +6,68 @@ cites a thread. The events are what such rows hang on; none of them claims an ou
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
-from ..checkpoint.nouns import Checkpoint, View
-from ..model import Location, Target
-from .base import Event, Plan, Reading
+from ..checkpoint.nouns import View
+from ..expected.comparison import Mismatch, Missing
+from ..model import Location, Outcome
+from .base import Event, Loader, Plan, Reading, Run
 from .shared.completeness import tensor_events
+from .shared.method import Completeness
 from .shared.modules import all_readable, architecture, family
 
-_CONVERTERS = frozenset({"llama.cpp"})
-"""What takes plain numbers only."""
 
-
-class Cited:
+class Cited(Loader):
     """A loader that only cards know, row by row."""
 
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    def plan(self, ckpt: Checkpoint, target: Target, data: Mapping[str, object]) -> Plan:
+    def plan(self, run: Run) -> Plan:
         """Take every file as read, and abstain."""
-        why = f"what {self.name} does is not modelled: only reported failures are known"
-        return Plan((), frozenset(ckpt.entries), unknown=why)
+        why = f"what {run.target.loader} does is not modelled: only reported failures are known"
+        return Plan((), frozenset(run.ckpt.entries), unknown=why)
 
-    def read(
-        self, ckpt: Checkpoint, view: View, plan: Plan, target: Target, data: Mapping[str, object]
-    ) -> Reading:
+    def read(self, run: Run) -> Reading:
         """Say what is missing, in excess or quantised, without an outcome."""
+        readable = all_readable(run.ckpt, run.view)
         events = [
-            *tensor_events(
-                view,
-                architecture(ckpt, view),
-                lambda row: "unknown",
-                of_mismatch=lambda row: "unknown",
-                unexpected=lambda template: "unknown",
-                doubled="unknown",
-                bare="unknown",
-                readable=all_readable(ckpt, view),
-            ),
-            *(_quantised(view) if self.name in _CONVERTERS else ()),
+            *tensor_events(run.view, architecture(run.ckpt, run.view), _Unknown(), readable=readable),
+            *(_quantised(run.view) if run.data.get("takes") == "plain weights" else ()),
         ]
-        told = [event._replace(outcome="unknown") for event in events]
-        return Reading(target, plan, {}, tuple(told), "source")
+        unknown = [event._replace(outcome="unknown") for event in events]
+        return run.reading(unknown)._replace(evidence="source")
+
+
+class _Unknown(Completeness):
+    """Nothing is known of what any difference costs."""
+
+    @property
+    def bare(self) -> Outcome:
+        return "unknown"
+
+    @property
+    def doubled(self) -> Outcome:
+        return "unknown"
+
+    def missing(self, row: Missing) -> Outcome:
+        return "unknown"
+
+    def unexpected(self, template: str) -> Outcome:
+        return "unknown"
+
+    def mismatched(self, row: Mismatch) -> Outcome:
+        return "unknown"
 
 
 def _quantised(view: View) -> Iterator[Event]:
     """Yield the first module of every family of packed weights."""
-    told = set()
+    named = set()
     for signature in view.signatures:
         stored = family(signature.stored.scheme)
-        if not signature.stored.quantized or stored in told:
+        if not signature.stored.quantized or stored in named:
             continue
-        told.add(stored)
+        named.add(stored)
         tensor = f"{signature.modules[0]}.{signature.leaves[0].name}"
         at = (Location(view.owner.get(tensor, ""), tensor=tensor),)
         yield Event("quantised-source", "unknown", {"stored": stored}, at, signature.template)
+
+
+LOADER = Cited()

@@ -7,63 +7,139 @@ directory's name until unsloth_zoo 2025.3.9 and by more and more of the config s
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 
-from ..checkpoint.nouns import Checkpoint, View
+from .. import ruledata
+from ..checkpoint.nouns import Checkpoint
 from ..model import Location, Target
-from .base import Event, Plan, Reading
-from .shared import facts
+from . import facts
+from .base import Event, Loader, Plan, Reading, Run
 from .shared.modules import family
+from .shared.quantised.declared import block_in_vllm
 from .transformers.model import Transformers
-from .vllm.files import BNB
-from .vllm.model import Vllm, declares_bnb
+from .vllm.model import Vllm
+from .vllm.run import BNB, declares_bnb
 
-Data = Mapping[str, object]
 SUFFIX = "-bnb-4bit"
 _KEYS = ("bnb_4bit_use_double_quant", "bnb_4bit_quant_type", "bnb_4bit_quant_storage")
 _PARENT = re.compile(r"[\d]\.[^\.]+$")
+_HERE = (Location(""),)
 
 
-class Unsloth:
+class UnslothRun(Run):
+    """A run of Unsloth, and of the loader underneath."""
+
+    @cached_property
+    def block(self) -> Mapping[str, object]:
+        """``quantization_config`` of config.json, empty where that is no object."""
+        found = self.ckpt.config.get("quantization_config")
+        return found if isinstance(found, dict) else {}
+
+    @cached_property
+    def method(self) -> str:
+        """The method that config.json names, in lower case."""
+        return str(self.block.get("quant_method") or "").lower()
+
+    @cached_property
+    def declares_bnb(self) -> bool:
+        """Whether the checkpoint says bitsandbytes, as vLLM reads it."""
+        return declares_bnb(block_in_vllm(self.ckpt))
+
+    @cached_property
+    def zoo(self) -> str:
+        """The version of unsloth_zoo, which decides how vLLM is called."""
+        return self.target.versions.get("unsloth_zoo", self.version)
+
+    @cached_property
+    def fast(self) -> bool:
+        """Whether vLLM loads the weights."""
+        return self.target.options.get("fast_inference", True) is not False
+
+    @cached_property
+    def asks_4bit(self) -> bool:
+        """The user's flag ``load_in_4bit``."""
+        return self.target.options.get("load_in_4bit", True) is not False
+
+    @cached_property
+    def named(self) -> bool:
+        """The directory's name says 4-bit; as it was typed, so that a slash at the end defeats it."""
+        return self.ckpt.label.lower().endswith(SUFFIX)
+
+    @cached_property
+    def named_bf16(self) -> bool:
+        """The directory's name says 16-bit, and that counts (``FastModel.from_pretrained`` of models/loader.py)."""
+        named = self.ckpt.label.lower().endswith("-bf16")
+        return named and self._unsloth_does("bf16-suffix-forces-16bit")
+
+    @cached_property
+    def uses_bitsandbytes(self) -> bool:
+        """Whether ``load_vllm`` asks vLLM for bitsandbytes (regimes by unsloth_zoo version)."""
+        regime = facts.regime(self.data, self.zoo)
+        if regime == "name":
+            return self.named
+        asked = (self.asks_4bit and not self._switched_off()) or self.named
+        if regime == "flag-or-name":
+            return asked
+        if regime == "flag-or-name-or-any-config":
+            return asked or "quantization_config" in self.ckpt.config
+        return asked or self.declares_bnb
+
+    def _switched_off(self) -> bool:
+        """Whether ``check_and_disable_bitsandbytes_loading`` switches the flag off, for another method or by name."""
+        other = self.method not in ("", BNB) and self._unsloth_does("disables-bnb-for-other-methods")
+        return other or self.named_bf16
+
+    def zoo_does(self, behaviour: str) -> bool:
+        """Whether unsloth_zoo behaves so at the target's version."""
+        return facts.does(self.data, behaviour, self.zoo)
+
+    def _unsloth_does(self, behaviour: str) -> bool:
+        return facts.does(self.data, behaviour, self.version, "unsloth_behaviour")
+
+    def vllm_finds_out(self) -> bool:
+        """Whether vLLM itself picks its bitsandbytes loader from config.json."""
+        version = self.target.versions.get("vllm", "")
+        return facts.does(self.loaders["vllm"], "load-format-from-config", version)
+
+    def underneath(self) -> tuple[Loader, Run]:
+        """Return the loader that Unsloth calls, and its run: its versions, and what Unsloth passes to it."""
+        if not self.fast:
+            known = self.loaders["transformers"]["releases"]["transformers"]
+            newest = max(known, key=ruledata.parse_version)
+            version = self.target.versions.get("transformers", newest)
+            target = Target("transformers", {"transformers": version}, {}, origin=self.target.origin)
+            return Transformers(), Run(self.ckpt, target, self.loaders, self.plan)
+        versions = {
+            name: version for name, version in self.target.versions.items() if name.startswith("vllm")
+        }
+        options = {"quantization": BNB, "load_format": BNB} if self.uses_bitsandbytes else {}
+        target = Target("vllm", versions, options, origin=self.target.origin)
+        return Vllm(), Run(self.ckpt, target, self.loaders, self.plan)
+
+
+class Unsloth(Loader):
     """What Unsloth makes of a checkpoint: its own decisions, then those of the loader underneath."""
 
-    name = "unsloth"
-
-    def plan(self, ckpt: Checkpoint, target: Target, data: Data) -> Plan:
+    def plan(self, run: Run) -> Plan:
         """Decide whether vLLM is told "bitsandbytes", then ask the model of the loader underneath."""
-        inner, inner_data = _underneath(ckpt, target, data)
-        plan = inner.plan(ckpt, _inner_target(ckpt, target, data), inner_data)
-        events = _decisions(ckpt, target, data) if _fast(target) else []
-        return plan._replace(events=(*events, *plan.events))
+        run = UnslothRun.of(run)
+        loader, inner = run.underneath()
+        plan = loader.plan(inner)
+        return plan._replace(events=(*(_decisions(run) if run.fast else ()), *plan.events))
 
-    def read(self, ckpt: Checkpoint, view: View, plan: Plan, target: Target, data: Data) -> Reading:
+    def read(self, run: Run) -> Reading:
         """Read as the loader underneath does, with Unsloth's precision as what was asked for."""
-        inner, inner_data = _underneath(ckpt, target, data)
-        reading = inner.read(ckpt, view, plan, _inner_target(ckpt, target, data), inner_data)
-        events = list(reading.events)
-        if _fast(target):
-            events += _precision(ckpt, view, target, data)
-        return reading._replace(target=target, events=tuple(events), evidence=facts.evidence(data, target))
-
-
-def uses_bitsandbytes(ckpt: Checkpoint, target: Target, data: Data) -> bool:
-    """Whether ``load_vllm`` asks vLLM for bitsandbytes (regimes V0 to V3 by unsloth_zoo version)."""
-    regime = facts.regime(data, _zoo(target))
-    name = ckpt.label.lower().endswith(SUFFIX)  # the string as typed: a trailing slash defeats it
-    forced_off = _other_method_disables(ckpt, target, data) or _bf16_suffix(ckpt, target, data)
-    flag = _asks_4bit(target) and not forced_off
-    if regime == "name":
-        return name
-    if regime == "flag-or-name":
-        return flag or name
-    if regime == "flag-or-name-or-any-config":
-        return flag or name or "quantization_config" in ckpt.config
-    return flag or name or declares_bnb(ckpt)
-
-
-def _declared(ckpt: Checkpoint) -> Mapping[str, object]:
-    block = ckpt.config.get("quantization_config")
-    return block if isinstance(block, dict) else {}
+        run = UnslothRun.of(run)
+        loader, inner = run.underneath()
+        reading = loader.read(inner)
+        events = (*reading.events, *(_precision(run) if run.fast else ()))
+        return reading._replace(
+            target=run.target,
+            events=events,
+            evidence=facts.evidence(run.data, run.target),
+            keeps_wide_floats=False,  # from_pretrained picks float16 or bfloat16 where no dtype is asked for
+        )
 
 
 def dynamic_quant_supported(skip_list: Sequence[str]) -> bool:
@@ -74,63 +150,66 @@ def dynamic_quant_supported(skip_list: Sequence[str]) -> bool:
     return all(any(parent in entry for parent in parents) for entry in skip_list)
 
 
-def _decisions(ckpt: Checkpoint, target: Target, data: Data) -> list[Event]:
-    """Return what Unsloth's own code refuses or rewrites before vLLM sees the checkpoint."""
-    events = []
-    uses = uses_bitsandbytes(ckpt, target, data)
-    block = _declared(ckpt)
-    if declares_bnb(ckpt) and not uses and not _vllm_finds_out(target):
-        events.append(Event("suffix-needed", "fails", {}, (Location(""),), error=_absmax_error(ckpt)))
-    skip = block.get("llm_int8_skip_modules")
+def _decisions(run: UnslothRun) -> Iterator[Event]:
+    """Yield what Unsloth's own code refuses or rewrites before vLLM sees the checkpoint."""
+    if run.declares_bnb and not run.uses_bitsandbytes and not run.vllm_finds_out():
+        yield Event("suffix-needed", "fails", {}, _HERE, error=_absmax_error(run.ckpt))
+    yield from _rewritten(run)
+    yield from _sent_as_bnb(run)
+    missing = tuple(key for key in _KEYS if key not in run.block) if run.declares_bnb else ()
+    if missing:
+        at = (Location("config.json", "/quantization_config"),)
+        yield Event("keys-missing", "fails", {"keys": missing}, at, error=f"KeyError: '{missing[0]}'")
+
+
+def _rewritten(run: UnslothRun) -> Iterator[Event]:
+    """``FastLlamaModel.from_pretrained`` takes the suffix off where the dynamic skip list is not supported."""
+    skip = run.block.get("llm_int8_skip_modules")
     listed = [item for item in skip if isinstance(item, str)] if isinstance(skip, list) else []
-    if ckpt.label.endswith("unsloth-bnb-4bit") and not dynamic_quant_supported(listed):
-        events.append(Event("dynamic-suffix-rewritten", "fails", {}, (Location(""),)))
-    other = str(block.get("quant_method") or "").lower()
-    if uses and other not in ("", BNB):
-        events.append(_sent_as_bnb(other, target, data))
-    elif uses and "fp8" in ckpt.label.lower() and facts.does(data, "fp8-by-name", _zoo(target)):
-        events.append(Event("fp8-in-path", "fails", {}, (Location(""),), error="AssertionError"))
-    if declares_bnb(ckpt):
-        missing = tuple(key for key in _KEYS if key not in block)
-        if missing:
-            at = (Location("config.json", "/quantization_config"),)
-            error = f"KeyError: '{missing[0]}'"
-            events.append(Event("keys-missing", "fails", {"keys": missing}, at, error=error))
-    return events
+    if run.ckpt.label.endswith("unsloth-bnb-4bit") and not dynamic_quant_supported(listed):
+        yield Event("dynamic-suffix-rewritten", "fails", {}, _HERE)
 
 
-def _sent_as_bnb(method: str, target: Target, data: Data) -> Event:
-    """Return what becomes of a checkpoint of another method that vLLM is told to read as bitsandbytes."""
-    asserted = method in ("fp8", "fbgemm_fp8") and facts.does(data, "fp8-by-name", _zoo(target))
+def _sent_as_bnb(run: UnslothRun) -> Iterator[Event]:
+    """Yield what becomes of a checkpoint of another method that vLLM is told to read as bitsandbytes."""
+    if not run.uses_bitsandbytes:
+        return
+    if run.method in ("", BNB):
+        if "fp8" in run.ckpt.label.lower() and run.zoo_does("fp8-by-name"):
+            yield Event("fp8-in-path", "fails", {}, _HERE, error="AssertionError")
+        return
+    asserted = run.method in ("fp8", "fbgemm_fp8") and run.zoo_does("fp8-by-name")
     error = (
-        "AssertionError"
-        if asserted
-        else f"Quantization method specified in the model config ({method}) does not match the quantization method "
+        f"Quantization method specified in the model config ({run.method}) does not match the quantization method "
         "specified in the `quantization` argument (bitsandbytes)."
     )
     at = (Location("config.json", "/quantization_config/quant_method"),)
-    return Event("other-method-as-bnb", "fails", {"method": method[:100]}, at, error=error)
+    told = {"method": run.method[:100]}
+    yield Event("other-method-as-bnb", "fails", told, at, error="AssertionError" if asserted else error)
 
 
-def _precision(ckpt: Checkpoint, view: View, target: Target, data: Data) -> list[Event]:
-    """Return where the precision differs from what ``load_in_4bit`` asks for, 16-bit weights in particular."""
-    linear = [s for s in view.signatures if "*" in s.template and len(s.leaves) and s.leaf("weight")]
+def _precision(run: UnslothRun) -> Iterator[Event]:
+    """Yield where the precision differs from what ``load_in_4bit`` asks for, 16-bit weights in particular."""
+    linear = [s for s in run.view.signatures if "*" in s.template and len(s.leaves) and s.leaf("weight")]
     dense = bool(linear) and all(family(s.stored.scheme) == "dense" for s in linear)
-    if not dense or _declared(ckpt):
-        return []
-    uses, asked = uses_bitsandbytes(ckpt, target, data), _asks_4bit(target)
-    named = ckpt.label.lower().endswith(SUFFIX)
-    if uses and facts.regime(data, _zoo(target)) == "name":
-        return [Event("suffix-on-dense", "fails", {"asked": asked}, (Location(""),))]
-    if uses and asked and facts.does(data, "in-flight-convert-crash", _zoo(target)):
-        return [Event("in-flight-crash", "fails", {}, (Location(""),))]
-    if uses and not asked and named:
-        return [Event("suffix-on-dense", "wrong-precision", {"asked": asked}, (Location(""),))]
-    if asked and _bf16_suffix(ckpt, target, data):
-        return [Event("bf16-suffix", "wrong-precision", {}, (Location(""),))]
-    if asked and not uses:
-        return [Event("flag-ignored", "wrong-precision", {}, (Location(""),))]
-    return []
+    if not dense or run.block:
+        return
+    if run.uses_bitsandbytes:
+        yield from _quantised_on_load(run)
+    elif run.asks_4bit:
+        yield Event("bf16-suffix" if run.named_bf16 else "flag-ignored", "wrong-precision", {}, _HERE)
+
+
+def _quantised_on_load(run: UnslothRun) -> Iterator[Event]:
+    """Yield what becomes of 16-bit weights that vLLM is told to read as bitsandbytes (``load_vllm``)."""
+    if facts.regime(run.data, run.zoo) == "name":
+        yield Event("suffix-on-dense", "fails", {"asked": run.asks_4bit}, _HERE)
+    elif run.asks_4bit and run.zoo_does("in-flight-convert-crash"):
+        yield Event("in-flight-crash", "fails", {}, _HERE)
+    elif not run.asks_4bit and run.named:
+        yield Event("suffix-on-dense", "wrong-precision", {"asked": run.asks_4bit}, _HERE)
+    elif run.asks_4bit and run.named_bf16:
+        yield Event("bf16-suffix", "wrong-precision", {}, _HERE)
 
 
 def _absmax_error(ckpt: Checkpoint) -> str:
@@ -139,54 +218,4 @@ def _absmax_error(ckpt: Checkpoint) -> str:
     return f"RuntimeError: '{next(names, 'weight.absmax').removeprefix('model.')}'"
 
 
-def _underneath(ckpt: Checkpoint, target: Target, data: Data) -> tuple[Vllm | Transformers, Data]:
-    from .. import ruledata
-
-    loaders = ruledata.load().loaders
-    return (Vllm(), loaders["vllm"]) if _fast(target) else (Transformers(), loaders["transformers"])
-
-
-def _inner_target(ckpt: Checkpoint, target: Target, data: Data) -> Target:
-    """Return the target of the loader underneath: its versions, and what Unsloth passes to it."""
-    if not _fast(target):
-        return Target(
-            "transformers",
-            {"transformers": target.versions.get("transformers", "5.23.0")},
-            {},
-            origin=target.origin,
-        )
-    versions = {name: version for name, version in target.versions.items() if name.startswith("vllm")}
-    told = {"quantization": BNB, "load_format": BNB} if uses_bitsandbytes(ckpt, target, data) else {}
-    return Target("vllm", versions, told, origin=target.origin)
-
-
-def _vllm_finds_out(target: Target) -> bool:
-    """Whether vLLM itself picks its bitsandbytes loader from config.json."""
-    from .. import ruledata
-
-    data = ruledata.load().loaders["vllm"]
-    return facts.does(data, "load-format-from-config", target.versions.get("vllm", ""))
-
-
-def _other_method_disables(ckpt: Checkpoint, target: Target, data: Data) -> bool:
-    """Whether ``check_and_disable_bitsandbytes_loading`` switches the flag off for another method."""
-    method = str(_declared(ckpt).get("quant_method") or "")
-    other = bool(method) and method.lower() != BNB
-    return other and facts.does(data, "disables-bnb-for-other-methods", target.version, "unsloth_behaviour")
-
-
-def _bf16_suffix(ckpt: Checkpoint, target: Target, data: Data) -> bool:
-    named = ckpt.label.lower().endswith("-bf16")
-    return named and facts.does(data, "bf16-suffix-forces-16bit", target.version, "unsloth_behaviour")
-
-
-def _fast(target: Target) -> bool:
-    return target.options.get("fast_inference", True) is not False
-
-
-def _asks_4bit(target: Target) -> bool:
-    return target.options.get("load_in_4bit", True) is not False
-
-
-def _zoo(target: Target) -> str:
-    return target.versions.get("unsloth_zoo", target.version)
+LOADER = Unsloth()

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from .. import ruledata
 from ..checkpoint.nouns import Checkpoint, Declared, View
-from ..loaders.shared import facts
+from ..loaders import facts
 from ..model import Edit, Hit
 from .base import drop_key, member, set_key, value_at
 
@@ -47,7 +47,7 @@ def drop_entry(ckpt: Checkpoint, view: View, hit: Hit) -> Iterator[Edit]:
 
 
 def list_dense(ckpt: Checkpoint, view: View, hit: Hit) -> Iterator[Edit]:
-    """Put 16-bit modules on the skip list; nothing where vLLM would then fuse them with quantised ones."""
+    """Put 16-bit modules on the skip list; nothing where a loader would then fuse them with quantised ones."""
     declared = next(ckpt.declared(), None)
     modules = [place.tensor.rpartition(".")[0] for place in hit.at if place.tensor]
     if declared is None or len(modules) < hit.count or not _fuses_well(view, modules):
@@ -70,9 +70,9 @@ def _rules(ckpt: Checkpoint, declared: Declared, modules: list[str]) -> Iterator
 
 
 def _fuses_well(view: View, modules: list[str]) -> bool:
-    """Whether every other part of the layers that vLLM makes of ``modules`` is 16-bit too."""
+    """Whether every other part of the layers that a loader makes of ``modules`` is 16-bit too."""
     quantised = {module for s in view.signatures if s.stored.quantized for module in s.modules}
-    for _, parts in facts.groups(ruledata.load().loaders["vllm"]):
+    for _, parts in facts.all_groups(ruledata.load().loaders):
         for module in modules:
             parent, _, last = module.rpartition(".")
             if last in parts and any(f"{parent}.{part}" in quantised for part in parts):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Sequence
 
 from .. import ruledata
-from ..checkpoint.nouns import Checkpoint, Signature, View
-from ..loaders.shared import facts, skips
-from ..loaders.shared.modules import ROUTERS, Architecture, architecture, family, is_convertible, kind
-from ..loaders.vllm.model import fused_name
+from ..checkpoint.nouns import Checkpoint, View
+from ..loaders.base import SkipList
+from ..loaders.registry import models
+from ..loaders.shared.modules import family
 
 _HEAD = "lm_head"
 _MOST_TRIED = 500_000
@@ -19,64 +19,33 @@ _LONGEST = 5_000
 def skip_list(ckpt: Checkpoint, view: View, listed: object) -> list[str] | None:
     """Return ``listed`` made right: no entry for a quantised module, one for every dense one; None for the default.
 
-    Entries that are right or match nothing stay as they are. A fused name of vLLM is added only where every part of
-    the group is dense; where some are, vLLM cannot be told (https://github.com/vllm-project/vllm/issues/10590).
+    Entries that are right or match nothing stay as they are. Each loader that reads the list says by which names it
+    wants to be told what is 16-bit.
     """
-    known = architecture(ckpt, view)
-    data = ruledata.load().loaders["vllm"]
+    loaders = [lists for model, data in models(ruledata.load().loaders) if (lists := model.skip_list(data))]
     quantised = [m for s in view.signatures if family(s.stored.scheme).startswith("bnb-") for m in s.modules]
-    dense = list(_dense(view, known))
+    dense = [list(loader.unquantised(ckpt, view)) for loader in loaders]
     old = [item for item in listed if isinstance(item, str)] if isinstance(listed, list) else None
-    if len(old or ()) * (len(quantised) + len(dense)) > _MOST_TRIED or len(dense) > _LONGEST:
+    most = max(map(len, dense), default=0)
+    if len(old or ()) * (len(quantised) + most) > _MOST_TRIED or most > _LONGEST:
         return old  # a list that somebody has to look at
-    entries = [] if old is None else [entry for entry in old if not _hits(entry, quantised, data)]
+    entries = [] if old is None else [entry for entry in old if not _hits(loaders, entry, quantised)]
     head_is_dense = not any(module.rpartition(".")[2] == _HEAD for module in quantised)
-    if head_is_dense and not skips.transformers5(entries)(_HEAD):
+    if head_is_dense and not any(test(_HEAD) for loader in loaders for test in loader.tests(entries)):
         entries.append(_HEAD)
-    told = set(_named(dense, entries, skips.transformers5)) & set(_named(dense, entries, skips.transformers4))
-    entries += [module for module in dense if module not in told]
-    for name in _fused(view, known, quantised, data):
-        if not skips.vllm_bnb(entries)(name):
-            entries.append(name)
+    for loader, names in zip(loaders, dense, strict=True):
+        tests = loader.tests(entries)
+        entries += [name for name in names if not all(test(name) for test in tests)]
     if old is None and entries == [_HEAD]:
         return None  # what loaders leave out without being told
     return entries
 
 
-def _named(modules: list[str], entries: list[str], match: Callable[[list[str]], skips.Test]) -> Iterator[str]:
-    """Yield the modules that some entry names."""
-    return filter(match(entries), modules)
-
-
-def _hits(entry: str, quantised: list[str], data: Mapping[str, object]) -> bool:
+def _hits(loaders: Sequence[SkipList], entry: str, quantised: Sequence[str]) -> bool:
     """Whether some loader would leave out a quantised module because of ``entry``."""
-    five, four, vllm = skips.transformers5([entry]), skips.transformers4([entry]), skips.vllm_bnb([entry])
-    return any(five(module) or four(module) or vllm(fused_name(module, data)) for module in quantised)
-
-
-def _dense(view: View, known: Architecture) -> Iterator[str]:
-    """Yield the 16-bit modules that transformers would quantise."""
-    for signature in view.signatures:
-        if family(signature.stored.scheme) == "dense" and is_convertible(signature, known):
-            yield from signature.modules
-
-
-def _fused(
-    view: View, known: Architecture, quantised: list[str], data: Mapping[str, object]
-) -> Iterator[str]:
-    """Yield vLLM's own names of 16-bit modules that it would quantise, no part of which is quantised."""
-    taken = {fused_name(module, data) for module in quantised}
-    groups = {name for name, _ in facts.groups(data)}
-    names: dict[str, None] = {}
-    for signature in view.signatures:
-        if family(signature.stored.scheme) == "dense" and _is_linear(signature, known):
-            names |= dict.fromkeys(fused_name(module, data) for module in signature.modules)
-    for name in names:
-        fused = name.rpartition(".")[2] in groups
-        if name not in taken and (fused or name.rpartition(".")[2] in ROUTERS):
-            yield name
-
-
-def _is_linear(signature: Signature, known: Architecture) -> bool:
-    what = kind(signature, known)
-    return what == "linear" or (what != "expert" and signature.template.rpartition(".")[2] in ROUTERS)
+    return any(
+        test(loader.own(module))
+        for loader in loaders
+        for test in loader.tests([entry])
+        for module in quantised
+    )

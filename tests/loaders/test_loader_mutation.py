@@ -32,7 +32,7 @@ FACTS = {
     "packages",
     "bnb_refused",
 }
-FACTS |= {"types", "config_keys", "default_targets"}
+FACTS |= {"types", "config_keys", "default_targets", "model", "takes", "default_for", "distributions"}
 """Tables copied from the loaders' own lists of names and dates; every other table decides something."""
 
 ALLOWED = {

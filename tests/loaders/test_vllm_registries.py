@@ -8,7 +8,7 @@ from itertools import pairwise
 import pytest
 
 from ckptdoctor import ruledata
-from ckptdoctor.loaders.shared.facts import in_words
+from ckptdoctor.loaders.facts import in_words
 from ckptdoctor.ruledata import matches, parse_version
 
 from ..conftest import ROOT

@@ -12,8 +12,8 @@ from ... import ruledata
 from ...checkpoint.nouns import Checkpoint
 from ...model import Location
 from ...skiplists.safe_regex import Untame
-from ..base import Event, Plan
-from ..shared import facts
+from .. import facts
+from ..base import Data, Event, Plan, Run
 from . import own as adapter_alone
 from . import targets as adapter_targets
 from .base import base_of
@@ -21,15 +21,14 @@ from .tensors import CONFIG, WEIGHTS, parts
 from .with_base import Onto, doubt
 from .with_base import events as onto_events
 
-Data = Mapping[str, object]
 _MATRICES_TURNED = ("gpt2", "openai-gpt", "imagegpt", "decision_transformer")
 """Model types whose linear layers are transformers' Conv1D, which keeps its weight as ``[in, out]``."""
 NO_BASE = "only its base can tell whether the adapter fits; name it with --base"
 
 
-def plan(ckpt: Checkpoint) -> Plan:
+def plan(run: Run) -> Plan:
     """Plan the loading of a folder that holds adapter_config.json and no config.json."""
-    opened = frozenset({CONFIG, WEIGHTS})
+    ckpt, opened = run.ckpt, frozenset({CONFIG, WEIGHTS})
     at = (Location(CONFIG),)
     kind = ckpt.object(CONFIG).get("peft_type")
     if kind is None and CONFIG in ckpt.docs and ckpt.docs[CONFIG].value is not None:
@@ -37,7 +36,7 @@ def plan(ckpt: Checkpoint) -> Plan:
             (), opened, (Event("adapter-type-absent", "fails", {}, at, error="KeyError: 'peft_type'"),)
         )
     if kind != "LORA":
-        refusal = tuple(_unknown_type(kind)) if isinstance(kind, str) else ()
+        refusal = tuple(_unknown_type(kind, peft_data(run))) if isinstance(kind, str) else ()
         why = "" if refusal else "an adapter of a kind that is not modelled" if kind else "an adapter"
         return Plan((), opened, refusal, unknown=why)
     if WEIGHTS in ckpt.entries:
@@ -48,15 +47,16 @@ def plan(ckpt: Checkpoint) -> Plan:
     return Plan((), opened, (Event("adapter-weights-absent", "fails", {}, at, error=error),))
 
 
-def judge(ckpt: Checkpoint, version: str = "") -> tuple[list[Event], str]:
+def judge(run: Run, version: str = "") -> tuple[list[Event], str]:
     """Return what PEFT does with a LoRA adapter, and why that may not be all (``""``: it is).
 
     ``version`` is PEFT's, the newest known where it is not given.
     """
+    ckpt = run.ckpt
     shard = ckpt.shards.get(WEIGHTS)
     if shard is None or not shard.readable:
         return [], "the adapter's weights are not here"  # an unreadable file is a finding of its own
-    data = peft_data()
+    data = peft_data(run)
     version = version or _newest(data)
     config = ckpt.object(CONFIG)
     found = parts(shard)
@@ -81,9 +81,9 @@ def judge(ckpt: Checkpoint, version: str = "") -> tuple[list[Event], str]:
         return events, "an expression in the config takes too long to evaluate"
 
 
-def peft_data() -> Data:
+def peft_data(run: Run) -> Data:
     """Return what is known of PEFT, whichever loader calls it."""
-    return ruledata.load().loaders["peft"]
+    return run.loaders["peft"]
 
 
 def _newest(data: Data) -> str:
@@ -92,8 +92,8 @@ def _newest(data: Data) -> str:
     return max(table, key=ruledata.parse_version, default="")
 
 
-def _unknown_type(kind: str) -> Iterator[Event]:
-    known = peft_data().get("types")
+def _unknown_type(kind: str, data: Data) -> Iterator[Event]:
+    known = data.get("types")
     names = str(known.get("names", "")).split() if isinstance(known, Mapping) else []
     if names and kind not in names:
         at = (Location(CONFIG, "/peft_type"),)

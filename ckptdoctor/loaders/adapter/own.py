@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping
 from ... import ruledata
 from ...model import MAX_LOCATIONS, Fact, Location, Outcome
 from ...skiplists.safe_regex import MAX_LENGTH
+from .. import facts
 from ..base import Event
-from ..shared import facts
 from .targets import Targets
 from .tensors import CONFIG, PREFIX, WEIGHTS, Pair, Parts, tensor_name
 

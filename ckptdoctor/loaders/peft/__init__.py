@@ -1,1 +1,5 @@
-"""What PEFT makes of an adapter."""
+"""PEFT: an adapter by itself, or put on its base."""
+
+from .model import Peft
+
+LOADER = Peft()

@@ -2,42 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-from ...checkpoint.nouns import Checkpoint, View
-from ...model import Location, Target
+from ...model import Location
+from .. import facts
 from ..adapter import judge as adapter
 from ..adapter.tensors import CONFIG, WEIGHTS
-from ..base import Event, Plan, Reading
-from ..shared import facts
-
-Data = Mapping[str, object]
+from ..base import Event, Loader, Plan, Reading, Run
 
 
-class Peft:
+class Peft(Loader):
     """What PEFT makes of an adapter directory."""
 
-    name = "peft"
-
-    def plan(self, ckpt: Checkpoint, target: Target, data: Data) -> Plan:
-        """An adapter's two files, and nothing else."""
+    def plan(self, run: Run) -> Plan:
+        """``PeftConfig.from_pretrained`` and ``load_peft_weights``: an adapter's two files, and nothing else."""
+        ckpt = run.ckpt
         if CONFIG in ckpt.entries:
-            planned = adapter.plan(ckpt)
-            return planned if facts.evidence(data, target) != "assumed" else _only_what_stays(planned)
+            planned = adapter.plan(run)
+            known = facts.evidence(run.data, run.target) != "assumed"
+            return planned if known else _only_what_stays(planned)
         if ckpt.metadata_only or ckpt.label.endswith(".safetensors"):
             return Plan((), frozenset(), unknown="no adapter_config.json here")
         error = f"ValueError: Can't find '{CONFIG}' at …"
         missing = Event("no-adapter-config", "fails", {}, (Location(""),), error=error)
         return Plan((), frozenset({CONFIG, WEIGHTS}), (missing,))
 
-    def read(self, ckpt: Checkpoint, view: View, plan: Plan, target: Target, data: Data) -> Reading:
-        """Say what is missing, misshapen or dropped."""
-        events = list(plan.events)
-        if plan.method == "lora":
-            told, unknown = adapter.judge(ckpt, target.version)
-            events += told
-            plan = plan._replace(unknown=unknown)
-        return Reading(target, plan, {}, tuple(events), facts.evidence(data, target))
+    def read(self, run: Run) -> Reading:
+        """``inject_adapter`` and ``set_peft_model_state_dict``: what is missing, misshapen or dropped."""
+        if run.plan.method != "lora":
+            return run.reading(run.plan.events)
+        events, unknown = adapter.judge(run, run.version)
+        return run.reading([*run.plan.events, *events], unknown=unknown)
 
 
 def _only_what_stays(planned: Plan) -> Plan:

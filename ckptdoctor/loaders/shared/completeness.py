@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from ...checkpoint.nouns import View
-from ...expected.comparison import Comparison, Mismatch, Missing
-from ...model import MAX_LOCATIONS, Location, Outcome, worst
+from ...expected.comparison import Comparison, Missing
+from ...model import MAX_LOCATIONS, Location, worst
 from ..base import Event
+from .method import Completeness
 from .modules import Architecture
 
 _FEW = 0.1
@@ -20,21 +21,11 @@ WRAPPERS = ("_orig_mod.", "module.", "base_model.model.", "language_model.")
 
 
 def tensor_events(
-    view: View,
-    known: Architecture,
-    of_missing: Callable[[Missing], Outcome],
-    *,
-    unexpected: Callable[[str], Outcome],
-    of_mismatch: Callable[[Mismatch], Outcome],
-    bare: Outcome,
-    doubled: Outcome,
-    readable: bool,
+    view: View, known: Architecture, loader: Completeness, *, readable: bool
 ) -> Iterator[Event]:
-    """Yield what the loader does about each difference between the files and the architecture.
+    """Yield what ``loader`` does about each difference between the files and the architecture.
 
-    ``of_missing`` gives the outcome of missing tensors of one template, ``unexpected`` of a tensor template it has no
-    place for, ``of_mismatch`` of another shape than config.json leads to, ``bare`` of names that lack the base model's
-    prefix, ``doubled`` of names that have it twice. Nothing is said unless every file is ``readable``.
+    Nothing is said unless every file is ``readable``.
     """
     found = known.comparison
     if found is None or not found.expected or not readable:
@@ -42,44 +33,35 @@ def tensor_events(
     strangers = sum(row.total for row in found.unexpected)
     if found.matched < _FEW and found.expected > 1 and strangers >= found.found:
         wrapped = _wrapper(view)
-        known_to_be = worst([of_missing(_EVERYTHING), unexpected("")])
+        known_to_be = worst([loader.missing(_EVERYTHING), loader.unexpected("")])
         outcome = known_to_be if wrapped or not view.signatures else "unknown"
         yield Event("foreign-names", outcome, {"wrapped": wrapped}, (Location(""),))
         return
-    yield from _missing(found, of_missing)
-    foreign = _component(known)
-    for extra in found.unexpected:
-        if known.expected is not None and extra.template in known.expected.entries:
-            # more layers than config.json counts: which of the two is right cannot be known from here
-            outcome = worst([unexpected(extra.template), "unknown"])
-            yield Event("unexpected-tensor", outcome, {}, (), extra.template, extra.total)
-            continue
-        outcome = unexpected(extra.template)
-        outcome = "unknown" if outcome != "ok" and extra.template in foreign else outcome
-        yield Event("unexpected-tensor", outcome, {}, (), extra.template, extra.total)
+    yield from _missing(found, loader)
+    yield from _unexpected(found, known, loader)
     for wrong in found.mismatched:
         yield Event(
             "shape-mismatch",
-            of_mismatch(wrong),
+            loader.mismatched(wrong),
             {"expected": wrong.expected, "got": wrong.got, "formula": wrong.formula},
             (Location("", tensor=wrong.name),),
             wrong.template,
             wrong.total,
         )
     if found.bare:
-        yield Event("bare-names", bare, {}, ())
+        yield Event("bare-names", loader.bare, {}, ())
     if found.doubled:
         yield Event(
-            "doubled-prefix", doubled, {"prefix": known.expected.prefix if known.expected else ""}, ()
+            "doubled-prefix", loader.doubled, {"prefix": known.expected.prefix if known.expected else ""}, ()
         )
 
 
-def _missing(found: Comparison, of_missing: Callable[[Missing], Outcome]) -> Iterator[Event]:
+def _missing(found: Comparison, loader: Completeness) -> Iterator[Event]:
     """Yield an event for every template of which tensors are missing, or cannot be told from others."""
     for row in found.missing:
         yield Event(
             "missing-tensor",
-            of_missing(row),
+            loader.missing(row),
             {"kind": row.kind},
             tuple(
                 Location("", tensor=name) for name, _ in zip(row.names, range(MAX_LOCATIONS), strict=False)
@@ -89,6 +71,19 @@ def _missing(found: Comparison, of_missing: Callable[[Missing], Outcome]) -> Ite
         )
     for row in found.unclear:
         yield Event("missing-tensor", "unknown", {"kind": row.kind}, (), row.template, len(row.indices))
+
+
+def _unexpected(found: Comparison, known: Architecture, loader: Completeness) -> Iterator[Event]:
+    """Yield an event for every template of which tensors are stored that nothing asks for."""
+    foreign = _component(known)
+    for extra in found.unexpected:
+        outcome = loader.unexpected(extra.template)
+        if known.expected is not None and extra.template in known.expected.entries:
+            # more layers than config.json counts: which of the two is right cannot be known from here
+            outcome = worst([outcome, "unknown"])
+        elif outcome != "ok" and extra.template in foreign:
+            outcome = "unknown"
+        yield Event("unexpected-tensor", outcome, {}, (), extra.template, extra.total)
 
 
 def _wrapper(view: View) -> str:

@@ -9,8 +9,8 @@ from functools import cache
 from ... import ruledata
 from ...checkpoint.nouns import Checkpoint
 from ...model import Location, Outcome
+from .. import facts
 from ..base import Event
-from . import facts
 
 
 def known_model_types(data: Mapping[str, object], version: str) -> frozenset[str]:

@@ -1,1 +1,5 @@
-"""What transformers makes of a checkpoint."""
+"""transformers: its own files, quantisers and names."""
+
+from .model import Transformers
+
+LOADER = Transformers()

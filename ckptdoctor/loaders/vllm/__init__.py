@@ -1,1 +1,5 @@
-"""What vLLM makes of a checkpoint."""
+"""vLLM: its own files, methods and weight loaders."""
+
+from .model import Vllm
+
+LOADER = Vllm()

@@ -8,15 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from ...checkpoint.nouns import Checkpoint
 from ...model import MAX_LOCATIONS, Fact, Location, Outcome, Target
 from ..adapter import own as adapter_alone
 from ..adapter import targets as adapter_targets
 from ..adapter.tensors import CONFIG, WEIGHTS, Parts, parts, tensor_name
 from ..base import Event, Plan
-from ..shared import facts
+from .run import VllmRun
 
-Data = Mapping[str, object]
 _FIELDS = ("r", "lora_alpha", "target_modules")
 _HEADS = {"classifier", "score"}
 _LIMIT = 16
@@ -24,10 +22,10 @@ _LIMIT = 16
 NO_BASE = "an adapter: its base model decides"
 
 
-def plan(ckpt: Checkpoint, target: Target, data: Data) -> Plan:
+def plan(run: VllmRun) -> Plan:
     """Plan the loading of a folder that holds adapter_config.json and no config.json."""
-    opened = frozenset({CONFIG, WEIGHTS})
-    if not facts.does(data, "adapters-are-modelled", target.version) or not ckpt.object(CONFIG):
+    ckpt, opened = run.ckpt, frozenset({CONFIG, WEIGHTS})
+    if not run.does("adapters-are-modelled") or not ckpt.object(CONFIG):
         return Plan((), frozenset({CONFIG}), unknown=NO_BASE)
     if WEIGHTS in ckpt.entries:
         return Plan((WEIGHTS,), opened, method="lora")
@@ -37,8 +35,9 @@ def plan(ckpt: Checkpoint, target: Target, data: Data) -> Plan:
     return Plan((), opened, (Event("adapter-weights-absent", "fails", {}, (Location(CONFIG),), error=error),))
 
 
-def judge(ckpt: Checkpoint, target: Target) -> tuple[list[Event], str]:
+def judge(run: VllmRun) -> tuple[list[Event], str]:
     """Return what vLLM refuses or computes wrongly, and why that may not be all."""
+    ckpt, target = run.ckpt, run.target
     shard = ckpt.shards.get(WEIGHTS)
     if shard is None or not shard.readable:
         return [], "the adapter's weights are not here"

@@ -2,75 +2,63 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from fnmatch import fnmatchcase
+from typing import NamedTuple
 
-from ... import ruledata
-from ...checkpoint.nouns import Checkpoint
-from ...model import Location, Outcome, Target
+from ...checkpoint.nouns import Index
+from ...model import Location
 from ..base import Event
-from ..shared import facts
+from .run import BNB, VllmRun
 
-BNB = "bitsandbytes"
+_NONE = "RuntimeError: Cannot find any model weights"
 
 
-def pick_files(
-    ckpt: Checkpoint, method: str, target: Target, data: Mapping[str, object]
-) -> tuple[tuple[str, ...], frozenset[str], list[Event]]:
-    """Return the weight files, the index opened, and why it cannot go on."""
-    pattern, index_file = "*.safetensors", "model.safetensors.index.json"
-    consolidated = [
-        name for name in ckpt.entries if fnmatchcase(name.rpartition("/")[2], "consolidated*.safetensors")
-    ]
-    auto = target.options.get("load_format", "auto") == "auto"
-    if (
-        consolidated
-        and auto
-        and method != BNB
-        and facts.does(data, "consolidated-switches-format", target.version)
-    ):
-        pattern, index_file = "consolidated*.safetensors", "consolidated.safetensors.index.json"
+class Files(NamedTuple):
+    """Weight files in order, other files opened on the way, and why it cannot go on."""
+
+    weights: tuple[str, ...]
+    opened: frozenset[str]
+    events: list[Event]
+
+
+def pick_files(run: VllmRun, method: str) -> Files:
+    """Return the weight files: ``load_format`` auto becomes mistral when ``consolidated*`` lies anywhere."""
+    names = [n for n in run.ckpt.entries if fnmatchcase(n.rpartition("/")[2], "consolidated*.safetensors")]
+    auto = run.target.options.get("load_format", "auto") == "auto" and method != BNB
+    if names and auto and run.does("consolidated-switches-format"):
+        found = _of_pattern(run, "consolidated*.safetensors", "consolidated.safetensors.index.json")
+        if any("/" not in name and name in run.ckpt.shards for name in names):
+            return found
+        event = Event("consolidated-in-subfolder", "fails", {}, tuple(map(Location, names)), error=_NONE)
+        return Files((), found.opened | set(names), [event])
+    return _of_pattern(run, "*.safetensors", "model.safetensors.index.json")
+
+
+def _of_pattern(run: VllmRun, pattern: str, index_file: str) -> Files:
+    """Return the files of a pattern in the root, those that the index does not name aside."""
+    ckpt = run.ckpt
     here = tuple(sorted(name for name in ckpt.shards if "/" not in name and fnmatchcase(name, pattern)))
+    opened = frozenset({index_file} & ckpt.entries.keys())
     index = ckpt.indexes.get(index_file)
-    opened = frozenset({index_file}) if index_file in ckpt.entries else frozenset[str]()
-    if pattern.startswith("consolidated") and not here:
-        error = "RuntimeError: Cannot find any model weights"
-        places = tuple(Location(name) for name in consolidated)
-        return (
-            (),
-            opened | set(consolidated),
-            [Event("consolidated-in-subfolder", "fails", {}, places, error=error)],
-        )
-    if index is None:
-        pickled = any(name.endswith((".bin", ".pt")) and "/" not in name for name in ckpt.entries)
-        if not here and not pickled and not ckpt.metadata_only:
-            error = "RuntimeError: Cannot find any model weights"
-            return (), opened, [Event("no-weights", "fails", error=error)]
-        return here, opened, []
-    named = index.files
-    listed = tuple(sorted(set(here).intersection(named)))
-    missing = sorted(set(named).difference(here))
-    if not missing or ckpt.metadata_only:
-        return listed, opened, []
-    outcome: Outcome = "fails" if facts.does(data, "index-files-must-exist", target.version) else "ok"
+    if index is not None:
+        return _indexed(run, index, here, opened)
+    pickled = any(name.endswith((".bin", ".pt")) and "/" not in name for name in ckpt.entries)
+    nothing = not here and not pickled and not ckpt.metadata_only
+    return Files(here, opened, [Event("no-weights", "fails", error=_NONE)] if nothing else [])
+
+
+def _indexed(run: VllmRun, index: Index, here: tuple[str, ...], opened: frozenset[str]) -> Files:
+    """``weight_utils.filter_duplicate_safetensors_files``: what the index names, which must be there since 0.26."""
+    listed = tuple(sorted(set(here).intersection(index.files)))
+    missing = sorted(set(index.files).difference(here))
+    if not missing or run.ckpt.metadata_only or not run.does("index-files-must-exist"):
+        return Files(listed, opened, [])
     event = Event(
         "shard-missing",
-        outcome,
+        "fails",
         {"shards": len(missing)},
         tuple(Location(index.file, note=name) for name in missing),
         count=len(missing),
         error="FileNotFoundError: Weight files referenced in index but missing",
     )
-    return listed, opened, [event] if outcome == "fails" else []
-
-
-def refused_class(ckpt: Checkpoint, target: Target, data: Mapping[str, object]) -> list[Event]:
-    """Return one event where the model class has no ``packed_modules_mapping``, which that loader asks for."""
-    names = ckpt.config.get("architectures")
-    name = names[0] if isinstance(names, list) and names else None
-    rows = (row for row in facts.rows(data, "bnb_refused") if row["architecture"] == name)
-    if not any(ruledata.matches(row["versions"], target.version) for row in rows):
-        return []
-    error = f"AttributeError: Model {name} does not support BitsAndBytes quantization yet."
-    at = (Location("config.json", "/architectures/0"),)
-    return [Event("bnb-class", "fails", {"architecture": str(name)}, at, error=error)]
+    return Files(listed, opened, [event])

@@ -8,18 +8,16 @@ input. What a kernel's own tile does not fit is padded (``marlin_utils``, since 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from math import gcd
 from typing import NamedTuple
 
-from ...checkpoint.nouns import Checkpoint
-from ...model import Target
-from ..shared import facts
-from ..shared.quantised import declared
+from ...model import Facts, Location
+from ..base import Event
 from ..shared.quantised.layout import Layout
+from .method import VllmMethod
+from .run import VllmRun
 from .split_sizes import Sizes, of_config
-
-Data = Mapping[str, object]
 
 MOST = 64
 """Sizes are looked at up to here."""
@@ -36,30 +34,40 @@ class Rules(NamedTuple):
     refines_tiles: bool = False
 
 
-def legal(ckpt: Checkpoint, method: str, target: Target, data: Data) -> tuple[int, ...] | None:
+def legal(run: VllmRun, method: VllmMethod) -> tuple[int, ...] | None:
     """Return the tensor-parallel sizes (up to 64) that vLLM accepts, None where config.json does not tell."""
-    if isinstance(ckpt.config.get("vision_config"), dict):
+    if isinstance(run.ckpt.config.get("vision_config"), dict):
         return None  # how a tower for pictures is split depends on its class and on --mm-encoder-tp-mode
-    return of_text(ckpt, method, target, data)
+    return _of_text(run, method)
 
 
-def of_text(ckpt: Checkpoint, method: str, target: Target, data: Data) -> tuple[int, ...] | None:
+def _of_text(run: VllmRun, method: VllmMethod) -> tuple[int, ...] | None:
     """Return the sizes that the language model allows, whatever else there is."""
-    sizes = of_config(ckpt.config)
+    sizes = of_config(run.ckpt.config)
     if sizes is None:
         return None
-    if method == "bitsandbytes":
-        return (1,)  # its loader refuses pre-quantised weights on several devices
-    rules = _rules(ckpt, method, target, data)
+    if method.one_device:
+        return (1,)
+    rules = _rules(method)
     return tuple(n for n in range(1, min(MOST, sizes.heads) + 1) if not why_not(sizes, rules, n))
 
 
-def reason(ckpt: Checkpoint, method: str, n: int, target: Target, data: Data) -> str:
-    """Return why ``n`` devices are refused, "" when they are not or config.json does not tell."""
-    sizes = of_config(ckpt.config)
-    if sizes is None or n < 1 or method == "bitsandbytes":
-        return ""
-    return why_not(sizes, _rules(ckpt, method, target, data), n)
+def refusal(run: VllmRun, method: VllmMethod) -> Iterator[Event]:
+    """Yield the refusal of the number of devices that the target asks for.
+
+    That bitsandbytes has one device only is a rule of its own.
+    """
+    number, sizes = run.target.options.get("tp", 1), of_config(run.ckpt.config)
+    if type(number) is not int or number < 1 or sizes is None or method.one_device:
+        return
+    why = why_not(sizes, _rules(method), number)
+    if why:
+        facts: Facts = {"tp": number, "why": why, "legal": _of_text(run, method)}
+        yield Event("tensor-parallel", "fails", facts, (Location("config.json"),))
+
+
+def _rules(method: VllmMethod) -> Rules:
+    return Rules(tuple(method.split_layouts()), method.halves_groups, method.refines_tiles)
 
 
 def why_not(sizes: Sizes, rules: Rules, n: int) -> str:
@@ -116,30 +124,3 @@ def _halved(group: int, share: int, hidden: int) -> int:
     while group > 1 and (share % group or hidden % group):
         group //= 2
     return group
-
-
-def _rules(ckpt: Checkpoint, method: str, target: Target, data: Data) -> Rules:
-    layouts = tuple(_layouts(ckpt, method))
-    by_integers = method in _GPTQ or method in _AWQ
-    refines = method == "fp8" and facts.does(data, "fp8-expert-tiles-are-refined", target.version)
-    return Rules(layouts, by_integers, refines)
-
-
-_GPTQ = frozenset({"gptq", "auto_gptq", "gptq_marlin"})
-_AWQ = frozenset({"awq", "auto_awq", "awq_marlin"})
-
-
-def _layouts(ckpt: Checkpoint, method: str) -> Iterator[Layout]:
-    block = ckpt.config.get("quantization_config")
-    block = block if isinstance(block, dict) else {}
-    if method == "fp8":
-        yield declared.fp8(block)
-    elif method == "compressed-tensors":
-        for group in declared.groups(block):
-            # NVFP4 and MXFP4 kernels pad; their groups are far smaller than any slice
-            if group.layout.format in ("pack-quantized", "float-quantized"):
-                yield group.layout
-    elif method in _GPTQ or method in _AWQ:
-        layout = declared.awq(block) if method in _AWQ else declared.gptq(block)
-        if layout is not None:
-            yield layout

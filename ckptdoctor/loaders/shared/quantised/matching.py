@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from ....checkpoint.nouns import Leaf, Signature, View
 from ....model import Location, Outcome, worst
 from ....skiplists.matching import FUSED
-from ...base import Event
+from ...base import Event, LoadedAs
 from ..modules import ROUTERS, Architecture, family, kind
-from ..precision import Held
 from .layout import Layout, Shape, parts
 
 Choose = Callable[[Signature, str], Layout | None]
@@ -24,20 +24,30 @@ _WHOLE = frozenset(FUSED) | {"query_key_value", "dense", "dense_h_to_4h", "dense
 _EXPERT = frozenset({"gate_proj", "up_proj", "down_proj", "w1", "w2", "w3"})
 
 
-class Policy(NamedTuple):
-    """What a loader does about each kind of difference."""
+class Parts(ABC):
+    """What a loader does about each kind of difference between the parts it asks for and those that are stored.
 
-    missing: Callable[[str, Layout | None], Outcome]
-    """A part it asks for is not there."""
-    unplaced: Callable[[str], Outcome]
-    """A part (``template.leaf``) is there that it has no place for."""
-    misshapen: Callable[[str, Layout | None, Leaf, Shape], Outcome]
-    """A part (``template.leaf``) has another shape."""
-    plain_codes: Callable[[str], Outcome]
-    """A weight of this dtype, integers or FP8, goes where a plain one is expected."""
+    A part is named ``template.leaf``; ``layout`` is None where a plain weight is expected.
+    """
+
+    @abstractmethod
+    def part_missing(self, leaf: str, layout: Layout | None) -> Outcome:
+        """Say what it costs that a part it asks for is not there."""
+
+    @abstractmethod
+    def part_unplaced(self, part: str) -> Outcome:
+        """Say what it costs that a part is there that it has no place for."""
+
+    @abstractmethod
+    def part_misshapen(self, part: str, layout: Layout | None, found: Leaf, wanted: Shape) -> Outcome:
+        """Say what it costs that a part has another shape."""
+
+    @abstractmethod
+    def plain_codes(self, dtype: str) -> Outcome:
+        """Say what it costs that a weight of integers or FP8 goes where a plain one is expected."""
 
 
-class Part(NamedTuple):
+class Difference(NamedTuple):
     """One difference: what kind, at which part, and what was expected."""
 
     code: str
@@ -51,30 +61,30 @@ def compared(
     view: View,
     known: Architecture,
     choose: Choose,
-    policy: Policy,
+    loader: Parts,
     dtype: str,
     takes: Callable[[Signature], bool] | None = None,
-) -> tuple[Held, list[Event]]:
-    """Return how every module is held and the events on the way; ``takes`` tells which a quantiser is asked about."""
-    held: Held = {}
+) -> tuple[LoadedAs, list[Event]]:
+    """Return how every module is loaded and the events on the way; ``takes`` tells which a quantiser is asked about."""
+    loaded_as: LoadedAs = {}
     events: list[Event] = []
     for index, signature in enumerate(view.signatures):
         if not signature.modules:
             continue
         if not (takes(signature) if takes else is_linear(signature, known)):
-            held[index] = {_plain(signature, dtype): signature.modules}
+            loaded_as[index] = {_plain(signature, dtype): signature.modules}
             continue
         split: dict[Layout | None, list[str]] = {}
         for layout, modules in _chosen(signature, choose):
             split.setdefault(layout, []).extend(modules)
-        held[index] = {}
+        loaded_as[index] = {}
         for layout, modules in split.items():
             scheme = (
                 signature.stored.scheme if layout and signature.stored.quantized else _plain(signature, dtype)
             )
-            held[index][scheme] = modules
-            events += _told(view, signature, modules, layout, known, policy)
-    return held, events
+            loaded_as[index][scheme] = modules
+            events += _events(view, signature, modules, layout, known, loader)
+    return loaded_as, events
 
 
 def _chosen(signature: Signature, choose: Choose) -> Iterator[tuple[Layout | None, Sequence[str]]]:
@@ -132,19 +142,19 @@ def _plain(signature: Signature, dtype: str) -> str:
     return dtype if dtype and family(signature.stored.scheme) == "dense" else signature.stored.scheme
 
 
-def _told(
+def _events(
     view: View,
     signature: Signature,
     modules: Sequence[str],
     layout: Layout | None,
     known: Architecture,
-    policy: Policy,
+    loader: Parts,
 ) -> Iterator[Event]:
     rows, columns = shape_of(signature, known)
     wanted = {"weight": None} if layout is None else parts(layout, rows, columns)
     if wanted is None:
         return
-    for part in differences(signature, layout, wanted, policy):
+    for part in differences(signature, layout, wanted, loader):
         facts: dict[str, object] = {"leaf": part.leaf}
         if part.expected is not None and part.got is not None:
             facts |= {"expected": part.expected, "got": part.got}
@@ -156,38 +166,40 @@ def _told(
 
 
 def differences(
-    signature: Signature, layout: Layout | None, wanted: Mapping[str, Shape | None], policy: Policy
-) -> Iterator[Part]:
+    signature: Signature, layout: Layout | None, wanted: Mapping[str, Shape | None], loader: Parts
+) -> Iterator[Difference]:
     """Yield the differences between the parts a loader asks for and those a module has."""
     if layout is not None and family(signature.stored.scheme) == "dense" and signature.leaf("weight"):
-        lacks = [policy.missing(name, layout) for name in wanted if name != "weight"]
-        yield Part("dense-unlisted", "weight", worst([*lacks, *_excess(signature, wanted, policy)]))
+        lacks = [loader.part_missing(name, layout) for name in wanted if name != "weight"]
+        yield Difference("dense-unlisted", "weight", worst([*lacks, *_excess(signature, wanted, loader)]))
         return
     for name, shape in wanted.items():
         leaf = signature.leaf(name)
         if leaf is None:
-            yield Part("part-missing", name, policy.missing(name, layout))
+            yield Difference("part-missing", name, loader.part_missing(name, layout))
         elif shape is not None and leaf.dtype and not _same(leaf.shape, shape):
-            yield Part(
+            yield Difference(
                 "part-shape",
                 name,
-                policy.misshapen(f"{signature.template}.{name}", layout, leaf, shape),
+                loader.part_misshapen(f"{signature.template}.{name}", layout, leaf, shape),
                 shape,
                 leaf.shape,
             )
     for leaf in signature.leaves:
         if leaf.name not in wanted and leaf.name not in _BESIDE:
-            yield Part("part-unplaced", leaf.name, policy.unplaced(f"{signature.template}.{leaf.name}"))
+            yield Difference(
+                "part-unplaced", leaf.name, loader.part_unplaced(f"{signature.template}.{leaf.name}")
+            )
     weight = signature.leaf("weight")
     if layout is None and weight and weight.dtype in ("I8", "U8", "F8_E4M3", "F8_E5M2"):
-        yield Part("plain-codes", "weight", policy.plain_codes(weight.dtype))
+        yield Difference("plain-codes", "weight", loader.plain_codes(weight.dtype))
 
 
-def _excess(signature: Signature, wanted: Mapping[str, Shape | None], policy: Policy) -> Iterator[Outcome]:
+def _excess(signature: Signature, wanted: Mapping[str, Shape | None], loader: Parts) -> Iterator[Outcome]:
     """Yield what each part costs that a module has too many."""
     for leaf in signature.leaves:
         if leaf.name not in wanted and leaf.name not in _BESIDE:
-            yield policy.unplaced(f"{signature.template}.{leaf.name}")
+            yield loader.part_unplaced(f"{signature.template}.{leaf.name}")
 
 
 def _same(found: Shape, wanted: Shape) -> bool:

@@ -12,7 +12,8 @@ from fnmatch import fnmatchcase
 from functools import cache
 from itertools import islice
 
-from .. import facts, skips
+from ... import facts
+from .. import skips
 
 Data = Mapping[str, object]
 Skips = Callable[[str], bool]

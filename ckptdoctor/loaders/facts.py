@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ... import ruledata
-from ...model import Evidence, Outcome, Target
+from .. import ruledata
+from ..model import Evidence, Outcome, Target
 
 Data = Mapping[str, object]
 
@@ -15,6 +15,13 @@ def rows(data: Data, table: str) -> list[Mapping[str, Any]]:
     """Return the rows of a table of a loader's data (none when the table is absent)."""
     found = data.get(table)
     return [row for row in found if isinstance(row, Mapping)] if isinstance(found, list | tuple) else []
+
+
+def rows_at(data: Data, table: str, version: str) -> Iterator[Mapping[str, Any]]:
+    """Yield the rows of a table that hold at ``version``; one without an interval holds always."""
+    for row in rows(data, table):
+        if "versions" not in row or ruledata.matches(row["versions"], version):
+            yield row
 
 
 def does(data: Data, name: str, version: str, table: str = "behaviour") -> bool:
@@ -53,6 +60,12 @@ def groups(data: Data) -> Iterator[tuple[str, tuple[str, ...]]]:
     if isinstance(fused, Mapping):
         for name, parts in fused.items():
             yield name, tuple(parts)
+
+
+def all_groups(loaders: Mapping[str, Data]) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Yield the groups of every loader."""
+    for data in loaders.values():
+        yield from groups(data)
 
 
 def in_words(spec: ruledata.Spec) -> str:

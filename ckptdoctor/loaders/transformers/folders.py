@@ -6,7 +6,7 @@ from ...checkpoint.nouns import Checkpoint
 from ...model import Location
 from ..adapter import judge as adapter
 from ..adapter.tensors import CONFIG
-from ..base import Event, Plan
+from ..base import Event, Plan, Run
 
 CONFIG_FILES = frozenset({"config.json", "generation_config.json"})
 
@@ -24,10 +24,11 @@ def beside_an_adapter(ckpt: Checkpoint) -> Plan:
     return Plan((), opened, (Event("adapter-config-alone", "fails", {}, at, error=error),))
 
 
-def without_config(ckpt: Checkpoint) -> Plan:
+def without_config(run: Run) -> Plan:
     """Return the plan for an adapter, a single file, or a folder that lacks its config.json."""
+    ckpt = run.ckpt
     if CONFIG in ckpt.entries:
-        return adapter.plan(ckpt)
+        return adapter.plan(run)
     if ckpt.label.endswith(".safetensors"):
         return Plan((), frozenset(ckpt.entries), unknown="a single file: no config.json was looked at")
     if ckpt.metadata_only:

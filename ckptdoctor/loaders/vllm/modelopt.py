@@ -1,0 +1,50 @@
+"""ModelOpt in vLLM: quantization/modelopt.py."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cached_property
+
+from ...checkpoint.nouns import Signature
+from ..base import Test
+from ..shared.quantised import modelopt, names
+from ..shared.quantised.layout import Layout
+from .packed import Packed, is_head
+
+
+class ModelOpt(Packed):
+    """ModelOpt's FP8 and NVFP4, declared in config.json or in a file of their own."""
+
+    name = "modelopt"
+
+    @cached_property
+    def _layout(self) -> Layout | None:
+        return modelopt.layout(self.run.block)
+
+    @cached_property
+    def _skipped(self) -> Test:
+        """``ModelOptQuantConfigBase.is_layer_excluded``."""
+        return names.excluded(modelopt.listed(self.run.block), self.run.data)
+
+    @cached_property
+    def _packs_head(self) -> bool:
+        """``get_quant_method``: ParallelLMHead is asked for as well as LinearBase."""
+        return self.run.does("modelopt-head-is-quantised")
+
+    def refused(self) -> Iterator[tuple[str, str]]:
+        """Yield what ``ModelOptQuantConfigBase.from_config`` stops at."""
+        return modelopt.refused(self.run.block)
+
+    def doubt(self) -> str:
+        """Other algorithms are not modelled."""
+        name = modelopt.algorithm(self.run.block)[:40]
+        return "" if self._layout else f"ModelOpt's {name} is not modelled"
+
+    def choose(self, signature: Signature, module: str) -> Layout | None:
+        """``get_quant_method``: every linear layer that is not excluded, the head where it is asked for."""
+        if self._skipped(module) or (is_head(module) and not self._packs_head):
+            return None
+        return self._layout
+
+
+METHOD = ModelOpt
