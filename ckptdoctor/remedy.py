@@ -10,7 +10,7 @@ from packaging.version import Version
 
 from . import ruledata
 from .environment import Problem, problems, relations
-from .targets import releases
+from .releases import releases
 
 
 class Remedy(NamedTuple):

@@ -10,7 +10,8 @@ import re
 
 from . import ruledata
 from .model import Target
-from .targets import TargetError, complete, parse_target, releases, split
+from .releases import releases
+from .targets import TargetError, complete, parse_target, split
 
 _CLAUSE = re.compile(r"(?P<name>[A-Za-z][\w.\-]*)?\s*(?P<op>>=|<=|!=|==|>|<)\s*(?P<value>[^\s=<>]+)\Z")
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from . import ruledata
 from .model import Origin, Scalar, Target
+from .releases import newest, releases, why_impossible
 
 _ITEM = re.compile(r"(?P<name>[A-Za-z][\w.\-]*)(?:(?P<op>==|=)(?P<value>[\w.+!*\-]+))?\Z")
 _WORDS: dict[str, Scalar] = {"true": True, "false": False, "none": None}
@@ -53,7 +54,8 @@ def split(text: str) -> tuple[str, Named]:
         if op == "=":
             options[name] = _option(value)
         else:
-            versions[_package(name, text)] = "" if op is None else _version(value, text)
+            package = _package(name, text)
+            versions[package] = "" if op is None else _version(package, value, text)
     if not versions:
         raise TargetError(f"--for {text!r}: expected a loader first, one of {', '.join(_known())}")
     loader = next(iter(versions))
@@ -111,20 +113,6 @@ def complete(
     return Target(
         loader, {name: filled[name] for name in filled if filled[name]}, dict(options), origin=origin
     )
-
-
-def newest(package: str) -> str:
-    """Return the newest known release of ``package``."""
-    return max(releases(package), key=ruledata.parse_version, default="")
-
-
-def releases(package: str) -> Mapping[str, str]:
-    """Return version → release date (ISO) of ``package``, from whichever loader's data lists it."""
-    for data in _loaders().values():
-        table = _mapping(data.get("releases")).get(package)
-        if isinstance(table, Mapping):
-            return table
-    return {}
 
 
 def installed(paths: Iterable[str] | None = None) -> dict[str, str]:
@@ -195,11 +183,13 @@ def _option(value: str) -> Scalar:
     return int(value) if value.isdigit() else value
 
 
-def _version(value: str, text: str) -> str:
+def _version(package: str, value: str, text: str) -> str:
     try:
-        ruledata.parse_version(value)
+        impossible = why_impossible(package, value)
     except ValueError:
         raise TargetError(f"--for {text}: expected a version such as 0.32.0, got {value!r}") from None
+    if impossible:
+        raise TargetError(f"--for {text}: {impossible}")
     return value
 
 

@@ -129,9 +129,9 @@ class Run:
     ) -> Reading:
         """Return what was read; ``unknown`` replaces the plan's reason to abstain."""
         plan = self.plan if unknown is None else self.plan._replace(unknown=unknown)
-        return Reading(
-            self.target, plan, loaded_as or {}, tuple(events), facts.evidence(self.data, self.target)
-        )
+        parts = ("loading",) if plan.method in ("", "bitsandbytes", "lora") else ("loading", "quantised")
+        evidence = facts.evidence(self.data, self.target, *parts)
+        return Reading(self.target, plan, loaded_as or {}, tuple(events), evidence)
 
 
 class SkipList(ABC):

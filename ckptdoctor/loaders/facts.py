@@ -8,7 +8,7 @@ from typing import Any
 from .. import ruledata
 from ..model import Evidence, Outcome, Target
 
-Data = Mapping[str, object]
+Data = Mapping[str, Any]
 
 
 def rows(data: Data, table: str) -> list[Mapping[str, Any]]:
@@ -44,14 +44,34 @@ def disagreement(data: Data, stored: str, read: str, version: str) -> tuple[Outc
     return "unknown", None
 
 
-def evidence(data: Data, target: Target) -> Evidence:
-    """``source`` inside the releases that were read, ``assumed`` for a version newer than all of them."""
-    known = data.get("releases")
-    table = known.get(target.loader) if isinstance(known, Mapping) else None
-    if not isinstance(table, Mapping) or not table:
-        return "assumed"
-    newest = max(table, key=ruledata.parse_version)
-    return "source" if ruledata.parse_version(target.version) <= ruledata.parse_version(newest) else "assumed"
+def evidence(data: Data, target: Target, *parts: str) -> Evidence:
+    """``source`` where the releases of all the target's packages were read in ``parts`` (default: loading).
+
+    At releases that were read and between two of them that say the same (``rulebook.releases``); else ``assumed``, as
+    for builds that are no release: another local part, a development version.
+    """
+    known = [package for package in data["read"] if package in target.versions]
+    sure = all(
+        _read(data, package, target.versions[package], part)
+        for package in known
+        for part in parts or ("loading",)
+    )
+    return "source" if known and sure else "assumed"
+
+
+def _read(data: Data, package: str, version: str, part: str) -> bool:
+    """Whether a part was read at a release; a package of which nobody reads that part has none such."""
+    spans = data["read"][package]
+    if part not in spans and spans:
+        return True
+    listed = version in data["releases"][package]
+    return listed and any(ruledata.matches(span, version) for span in spans.get(part, ()))
+
+
+def is_newer(data: Data, target: Target) -> bool:
+    """Whether the target's version is newer than every release of the loader that is known."""
+    newest = max(map(ruledata.parse_version, data["releases"][target.loader]))
+    return ruledata.parse_version(target.version) > newest
 
 
 def groups(data: Data) -> Iterator[tuple[str, tuple[str, ...]]]:

@@ -12,7 +12,7 @@ from functools import cached_property
 
 from .. import ruledata
 from ..checkpoint.nouns import Checkpoint
-from ..model import Location, Target
+from ..model import Evidence, Location, Target
 from . import facts
 from .base import Event, Loader, Plan, Reading, Run
 from .shared.modules import family
@@ -133,13 +133,21 @@ class Unsloth(Loader):
         run = UnslothRun.of(run)
         loader, inner = run.underneath()
         reading = loader.read(inner)
-        events = (*reading.events, *(_precision(run) if run.fast else ()))
+        precision = tuple(_precision(run)) if run.fast else ()
+        events = (*reading.events, *precision)
         return reading._replace(
             target=run.target,
             events=events,
-            evidence=facts.evidence(run.data, run.target),
+            evidence=_evidence(run, inner, reading, settled=bool(precision)),
             keeps_wide_floats=False,  # from_pretrained picks float16 or bfloat16 where no dtype is asked for
         )
+
+
+def _evidence(run: UnslothRun, inner: Run, reading: Reading, *, settled: bool) -> Evidence:
+    """What Unsloth itself decides rests on its source and on vLLM's arguments; all else on the loader underneath."""
+    settled = settled or (run.fast and any(event.outcome == "fails" for event in _decisions(run)))
+    below = facts.evidence(inner.data, inner.target, "arguments") if settled else reading.evidence
+    return "source" if facts.evidence(run.data, run.target) == below == "source" else "assumed"
 
 
 def dynamic_quant_supported(skip_list: Sequence[str]) -> bool:

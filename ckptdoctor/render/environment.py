@@ -12,8 +12,8 @@ from packaging.specifiers import SpecifierSet
 from .. import ruledata
 from .._version import __version__
 from ..environment import Environment, Hint, Problem
+from ..releases import newest
 from ..remedy import Remedy
-from ..targets import newest
 from . import Page
 from .layout import Line, Segment, amount, columns, flow, hang, pad, paint, seg
 

@@ -11,6 +11,7 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError, relevance
 
 from ..ruledata import RulebookError
+from . import behaviours
 from .document import Document, Path_
 from .patterns import PLACEHOLDER
 from .versions import Span, compile_spec, spec_keys, unreachable
@@ -32,6 +33,7 @@ def check(rules: Path, book: Rules) -> None:
         for document in documents.values():
             _specs(document, document.value, ())
     _names(book)
+    behaviours.check(book.loaders)
 
 
 def _schema(schema: Path, documents: Mapping[str, Document]) -> None:

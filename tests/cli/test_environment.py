@@ -20,10 +20,10 @@ import ckptdoctor
 from ckptdoctor import ruledata
 from ckptdoctor.cli import main
 from ckptdoctor.environment import examine, problems, relations
+from ckptdoctor.releases import releases
 from ckptdoctor.remedy import remedy, tightest
 from ckptdoctor.rulebook import environment as compiler
 from ckptdoctor.ruledata import RulebookError
-from ckptdoctor.targets import releases
 
 from ..conftest import ROOT
 from ..observe import versions

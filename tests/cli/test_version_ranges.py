@@ -15,10 +15,11 @@ from ckptdoctor import engine, ruledata
 from ckptdoctor.cli import main
 from ckptdoctor.folding import changed, ranges, spans
 from ckptdoctor.model import Report
+from ckptdoctor.releases import releases
 from ckptdoctor.render import FORMATS, Page, render
 from ckptdoctor.sources import open_source
 from ckptdoctor.sweeps import expand
-from ckptdoctor.targets import TargetError, parse_target, releases
+from ckptdoctor.targets import TargetError, parse_target
 
 from ..conftest import ROOT
 

@@ -32,6 +32,7 @@ FACTS = {
     "packages",
     "bnb_refused",
 }
+FACTS |= {"read", "oldest", "versions_of"}
 FACTS |= {"types", "config_keys", "default_targets", "model", "takes", "default_for", "distributions"}
 """Tables copied from the loaders' own lists of names and dates; every other table decides something."""
 
@@ -49,9 +50,6 @@ ALLOWED = {
     "vllm.disagreements float8 dense versions >=0.8.5": "below it, the model says nothing of such weights",
 }
 """Survivors that may live (the start of loader, table and mutant's name), and why no witness can see them."""
-
-PACKAGE = {("unsloth", "regimes"): "unsloth_zoo", ("unsloth", "behaviour"): "unsloth_zoo"}
-"""Whose versions a table speaks of, where that is not the loader itself."""
 
 KIND = ("name", "package", "method", "stored", "read")
 """What tells rows of a table apart."""
@@ -178,5 +176,6 @@ def _decisions(rows: Any, loader: str, table: str) -> Any:
 
 
 def _known(loader: str, table: str) -> list[str]:
-    releases = book().loaders[loader]["releases"][PACKAGE.get((loader, table), loader)]
-    return sorted(releases, key=ruledata.parse_version)
+    data = book().loaders[loader]
+    package = data.get("versions_of", {}).get(table, loader)
+    return sorted(data["releases"].get(package, ()), key=ruledata.parse_version)

@@ -17,8 +17,7 @@ class Peft(Loader):
         ckpt = run.ckpt
         if CONFIG in ckpt.entries:
             planned = adapter.plan(run)
-            known = facts.evidence(run.data, run.target) != "assumed"
-            return planned if known else _only_what_stays(planned)
+            return _only_what_stays(planned) if facts.is_newer(run.data, run.target) else planned
         if ckpt.metadata_only or ckpt.label.endswith(".safetensors"):
             return Plan((), frozenset(), unknown="no adapter_config.json here")
         error = f"ValueError: Can't find '{CONFIG}' at …"

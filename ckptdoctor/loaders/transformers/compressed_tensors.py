@@ -78,7 +78,7 @@ class CompressedTensors(Quantised, Parts):
 
     def _doubt_of_experts(self) -> str:
         experts = quantised_experts(self.run.view)
-        if experts and not self.run.initialises_parts:
+        if experts and not self.run.formats_were_observed:
             return f"{self.method} experts in transformers 4 have not been observed"
         unnamed = any(kind(signature, self.run.known) != "expert" for signature in experts)
         return "the names that this architecture has for its experts are not known" if unnamed else ""
@@ -162,7 +162,7 @@ class CompressedTensors(Quantised, Parts):
 
     def plain_codes(self, dtype: str) -> Outcome:
         """5.x casts FP8 and leaves integers, 4.x the other way round."""
-        if self.run.initialises_parts:
+        if self.run.does("casts-plain-fp8"):
             return "corrupt" if dtype.startswith("F8") else "fails-late"
         return "fails-late" if dtype.startswith("F8") else "fails"
 

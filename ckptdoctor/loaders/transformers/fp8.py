@@ -67,7 +67,7 @@ class Fp8(Quantised, Parts):
         return self._layout
 
     def _doubt_of_version(self) -> str:
-        if not self.run.initialises_parts:
+        if not self.run.formats_were_observed:
             return f"{self.method} in transformers 4 has not been observed"
         experts = quantised_experts(self.run.view)
         unnamed = any(kind(signature, self.run.known) != "expert" for signature in experts)

@@ -41,7 +41,7 @@ class Packed(Quantised, Parts):
         return Read(loaded, [*events, *self.refused()])
 
     def _doubt_of_version(self) -> str:
-        if not self.run.initialises_parts:
+        if not self.run.formats_were_observed:
             return f"{self.method} in transformers 4 has not been observed"
         if quantised_experts(self.run.view):
             return f"{self.method} experts have not been observed in transformers"

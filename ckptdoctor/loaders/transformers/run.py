@@ -51,3 +51,8 @@ class TransformersRun(Run):
     def initialises_parts(self) -> bool:
         """``core_model_loading.py`` of 5.x: a part that no file fills is initialised like any weight."""
         return self.does("parts-are-initialised")
+
+    @cached_property
+    def formats_were_observed(self) -> bool:
+        """Formats beside bitsandbytes, and experts in compressed-tensors, were only run in 5.x."""
+        return self.does("formats-were-observed")

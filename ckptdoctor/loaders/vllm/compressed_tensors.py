@@ -66,7 +66,7 @@ class CompressedTensors(Packed):
 
     def refused(self) -> Iterator[tuple[str, str]]:
         """Yield groups that there is no scheme for (``CompressedTensorsConfig._get_scheme_from_parts``)."""
-        ordered = self.run.does("desc-act-refused")
+        ordered = self.run.does("actorder-refused")
         for group in self._groups:
             if group.actorder in ("group", "dynamic") and ordered:
                 yield "actorder", group.actorder

@@ -89,7 +89,7 @@ class Gptq(Packed):
         if leaf == "g_idx" and outcome != "ok" and self.run.block.get("desc_act") is not True:
             return "unknown"
         if leaf == "qzeros":
-            return "ok" if self.run.does("gptq-is-4-or-8-bit-symmetric") else "unknown"
+            return "ok" if self.run.does("gptq-zero-points-unread") else "unknown"
         return outcome
 
 

@@ -77,7 +77,7 @@ class Packed(Quantised, Parts):
     @cached_property
     def _drops_order(self) -> bool:
         """From there on g_idx is dropped by its name (``QuantizationConfig.get_checkpoint_weight_mapper``)."""
-        return self.run.does("desc-act-refused")
+        return self.run.does("g-idx-dropped")
 
     def part_missing(self, leaf: str, layout: Layout | None) -> Outcome:
         """Nobody looks at ``weight_shape``; any other part keeps what was in memory."""

@@ -1,0 +1,1 @@
+"""The intake of a new release of a loader: ``python -m scripts.release PACKAGE VERSION``."""
