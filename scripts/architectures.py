@@ -32,9 +32,11 @@ sys.path.insert(0, str(ROOT))
 sys.path.insert(0, str(ROOT / "scripts"))
 
 import transformers  # noqa: E402
-from blueprints.catalogue import CATALOGUE, Recipe  # noqa: E402
+from blueprints.catalogue import CATALOGUE, Recipe, every_class  # noqa: E402
 from blueprints.defaults import key_rules, put, without  # noqa: E402
 from blueprints.derive import Unfit, rows, used_keys  # noqa: E402
+from blueprints.edges import edge_cases  # noqa: E402
+from blueprints.kinds import kinds_of  # noqa: E402
 from blueprints.layout import blueprint_of, dump  # noqa: E402
 from blueprints.names import native_differences, respelled, ties  # noqa: E402
 from blueprints.observe import Observation, observe  # noqa: E402
@@ -55,9 +57,7 @@ def observations(name: str, recipe: Recipe, rng: random.Random, wanted: int) -> 
     seen = 0
     while seen < wanted:
         try:
-            observation = observe(
-                name, draw(config_class, rng, recipe.get("choices", {}), recipe.get("parts", ()))
-            )
+            observation = observe(name, draw(config_class, rng, recipe))
         except Exception as error:
             refused.append(f"{type(error).__name__}: {error}"[:300])
             if len(refused) > 4 * wanted:
@@ -67,11 +67,22 @@ def observations(name: str, recipe: Recipe, rng: random.Random, wanted: int) -> 
         yield observation
 
 
-def derive(name: str, recipe: Recipe, seed: int = 1) -> dict[str, Any]:
-    """Derive the blueprint of one architecture; raises Unfit where it cannot be described."""
+def derive(name: str, recipe: Recipe) -> dict[str, Any]:
+    """Derive the blueprint of one architecture, backbone by backbone; raises Unfit where it cannot be described."""
+    recipes = [{**recipe, "backbone": each} for each in recipe.get("backbones", [{}])]
+    first, *others = [derive_one(name, each) for each in recipes]
+    if others:
+        shared = ("architecture", "model_types", "evidence")
+        first["otherwise"] = [{**dict.fromkeys(first.keys() - each.keys()), **each} for each in others]
+        for each in first["otherwise"]:
+            for key in (*shared, "otherwise"):
+                each.pop(key, None)
+    return first
+
+
+def derive_one(name: str, recipe: Recipe, seed: int = 1) -> dict[str, Any]:
+    """Derive the blueprint of one architecture with one choice of backbones."""
     seen = list(observations(name, recipe, random.Random(seed), SAMPLES))
-    if seen[0].model._keys_to_ignore_on_load_missing:
-        raise Unfit("the class forgives missing tensors")
     renamed, fused = native_differences(seen)
     kinds = {starred(n)[0]: kind for o in seen for n, kind in o.kinds.items()}
     for there, here in {t: s for o in seen[:4] for t, s in _spellings(o, renamed).items()}.items():
@@ -83,7 +94,9 @@ def derive(name: str, recipe: Recipe, seed: int = 1) -> dict[str, Any]:
     tied = ties(seen, renamed)
     keys = used_keys([*found, *blocks], tied)
     config_class = getattr(transformers, name).config_class
-    rules = key_rules(config_class, keys, seen, recipe.get("flat"))
+    rules = key_rules(config_class, keys, seen, [*found, *blocks], recipe.get("flat"))
+    rules["ignored"] = sorted({starred(tensor)[0] for o in seen for tensor in o.forgiven})
+    rules["kinds"] = kinds_of(config_class, [*found, *blocks], seen)
     requires = required(name, keys, {row.template for row in found if row.dims == ["?"]}, seen)
     requires |= _backbones(config_class, seen)
     requires |= {k: [None] for k, v in seen[0].config.items() if k.endswith("_config") and v is None}
@@ -113,14 +126,15 @@ def _spellings(seen: Observation, renamed: dict[str, str]) -> dict[str, str]:
 def verify(name: str, recipe: Recipe, blueprint: dict[str, Any], seed: int = 2) -> int:
     """Count fresh configurations on which blueprint and transformers agree; raises Unfit at the first that differs."""
     rng = random.Random(seed)
-    agreed = tried = 0
+    agreed, tried, reason = 0, 0, ""
     config_class = getattr(transformers, name).config_class
     while agreed < CHECKS and tried < 12 * CHECKS:
         tried += 1
-        config = draw(config_class, rng, recipe.get("choices", {}), recipe.get("parts", ()))
+        config = draw(config_class, rng, {**recipe, "backbone": rng.choice(recipe.get("backbones", [{}]))})
         _disguise(config, config_class, blueprint, rng)
         result = expected(blueprint, copy.deepcopy(config))
         if isinstance(result, str):
+            reason = result
             continue
         try:
             seen = observe(name, config)
@@ -130,7 +144,27 @@ def verify(name: str, recipe: Recipe, blueprint: dict[str, Any], seed: int = 2) 
             raise Unfit(f"verification: {problem}; config {_brief(config, blueprint)}")
         agreed += 1
     if agreed < 3:
-        raise Unfit(f"verification: only {agreed} of {tried} configurations could be compared")
+        raise Unfit(f"verification: only {agreed} of {tried} configurations could be compared; {reason}")
+    return agreed + _verify_edges(name, recipe, blueprint, rng)
+
+
+def _verify_edges(name: str, recipe: Recipe, blueprint: dict[str, Any], rng: random.Random) -> int:
+    """Count edge cases (`edges.py`) on which both agree; says where the reader abstains on one that builds."""
+    agreed, abstained = 0, {}
+    for label, config in edge_cases(getattr(transformers, name).config_class, recipe, blueprint, rng):
+        try:
+            seen = observe(name, copy.deepcopy(config))
+        except Exception:
+            continue
+        result = expected(blueprint, config)
+        if isinstance(result, str):
+            abstained[label] = result
+        elif problem := disagreement(result, seen):
+            raise Unfit(f"verification, {label}: {problem}")
+        else:
+            agreed += 1
+    if abstained:
+        print(f"{name}: no answer for {abstained}", file=sys.stderr)
     return agreed
 
 
@@ -169,12 +203,13 @@ def main() -> int:
     )
     parser.add_argument("names", nargs="*", metavar="CLASS")
     parser.add_argument("--check", action="store_true", help="verify what is there, write nothing")
+    parser.add_argument("--out", type=Path, default=OUT, help="the folder to write to")
     parser.add_argument("--trace", action="store_true", help="show where an architecture failed")
     options = parser.parse_args()
     failed = 0
-    for name in options.names or CATALOGUE:
+    for name in options.names or every_class():
         recipe = CATALOGUE.get(name, {})
-        path = OUT / f"{name}.yaml"
+        path = options.out / f"{name}.yaml"
         try:
             blueprint = yaml.safe_load(path.read_text()) if options.check else derive(name, recipe)
             verified = verify(name, recipe, blueprint)
@@ -187,7 +222,7 @@ def main() -> int:
         blueprint["evidence"]["verified"] = verified
         if not options.check:
             path.write_text(dump(blueprint))
-        print(f"{name}: {verified} configurations agree")
+        print(f"{name}: {verified} configurations agree", flush=True)
     return 1 if failed else 0
 
 

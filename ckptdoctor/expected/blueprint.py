@@ -103,6 +103,15 @@ def select(blueprints: Mapping[str, Plain], config: Plain, own_code: bool = Fals
 
 def expected(blueprint: Plain, config: Plain) -> Expected | str:
     """Evaluate a blueprint for one configuration, or say which value could not be known."""
+    found = _expected(blueprint, config)
+    for other in blueprint.get("otherwise", ()) if isinstance(found, str) else ():
+        answer = _expected({**blueprint, **other}, config)
+        if not isinstance(answer, str):
+            return answer
+    return found
+
+
+def _expected(blueprint: Plain, config: Plain) -> Expected | str:
     keys = Keys(config, blueprint)
     entries: dict[str, list[Entry]] = {}
     fused: dict[str, list[Fused]] = {}
@@ -174,6 +183,7 @@ class Keys:
         self._none: Plain = blueprint.get("none", {})
         self._alias: Plain = blueprint.get("alias", {})
         self._sizes: Plain = blueprint.get("sizes", {})
+        self._words: Plain = blueprint.get("kinds", {})
         self._flat = blueprint.get("flat")
         self._seen: dict[str, Any] = {}
         self._open: set[str] = set()
@@ -219,10 +229,11 @@ class Keys:
         """The indices that a domain (`rules/architectures/README.md`) stands for."""
         if not isinstance(domain, Mapping):
             return tuple(range(self._bounded(domain)))
-        stop = self._bounded(domain["to"])
+        stop = len(self._list(domain["items"])) if "items" in domain else self._bounded(domain["to"])
         every = self.size(domain.get("every", 1)) or 1
         until = min(stop, self.size(domain.get("until", stop)))
-        chosen = [i for i in range(self.size(domain.get("from", 0)), until) if (i + 1) % every == 0]
+        start = self.size(domain.get("offset", every - 1))
+        chosen = [i for i in range(self.size(domain.get("from", 0)), until) if i % every == start]
         if "except" in domain:
             excluded = self._whole_numbers(domain["except"])
             chosen = [i for i in chosen if i not in excluded]
@@ -230,13 +241,23 @@ class Keys:
             included = self._whole_numbers(domain["in"])
             chosen = [i for i in chosen if i in included]
         if "where" in domain:
-            kinds = self._list(domain["where"])
+            kinds = self._kinds(domain["where"])
             if len(kinds) < stop:
                 raise Unknowable(f"{domain['where']} is shorter than the stack of layers")
             chosen = [i for i in chosen if kinds[i] == domain["is"]]
         if domain.get("inverse"):
             return tuple(sorted(set(range(stop)).difference(chosen)))
         return tuple(chosen)
+
+    def _kinds(self, key: str) -> list[Any]:
+        """The items of a list, each by the word that the class takes it for."""
+        known = self._words.get(key)
+        items = self._list(key)
+        if known is None:
+            return items
+        if not all(isinstance(item, str) and item in known for item in items):
+            raise Unknowable(f"{key} has an unusual value")
+        return [known[item] for item in items]
 
     def _bounded(self, formula: int | str) -> int:
         size = self.size(formula)
@@ -272,16 +293,45 @@ class Keys:
         return self._default(defaults[key])
 
     def _default(self, default: Any) -> Any:
-        """A literal, a formula or key (a string), `{value: …}` for a literal string, or a repeating list."""
+        """A literal, a formula or key (a string), `{value: …}` as it stands, or the rule for a list."""
         if isinstance(default, str):
             return self.value(default) if _KEY.fullmatch(default) else self.size(default)
         if not isinstance(default, Mapping):
             return default
         if "value" in default:
             return default["value"]
-        every = self.size(default["every"]) or 1
+        if "length" in default:
+            items = self.value(default["length"])
+            if not isinstance(items, (list, Mapping)):
+                raise Unknowable(f"{default['length']} is not a list")
+            return len(items)
+        return self._listed(default)
+
+    def _listed(self, default: Plain) -> list[Any]:
+        """A list that the class fills in by itself (`rules/architectures/README.md`)."""
+        if "of" in default:
+            return self._mapped(default)
         length = self._bounded(default["to"])
-        return [default["last"] if (i + 1) % every == 0 else default["other"] for i in range(length)]
+        if "first" in default:
+            first = min(self.size(default["first"]), length)
+            return [default["head"]] * first + [default["rest"]] * (length - first)
+        every = self.size(default["every"]) or 1
+        if "last" not in default:
+            return list(range(every - 1, length, every))
+        start = self.size(default.get("offset", every - 1))
+        found = [default["last"] if i % every == start else default["other"] for i in range(length)]
+        return [*found[:-1], default["final"]] if "final" in default and found else found
+
+    def _mapped(self, default: Plain) -> list[Any]:
+        items = self.value(default["of"])
+        table = {(type(item), item): value for item, value in default["map"]}
+        if not isinstance(items, (list, str)) or not items:
+            raise Unknowable(f"{default['of']} is not a list")
+        keys = [(type(item), item) for item in items if isinstance(item, (str, int))]
+        if len(keys) < len(items) or not table.keys() >= set(keys):
+            raise Unknowable(f"{default['of']} has an unusual value")
+        length = self._bounded(default["to"]) if "to" in default else len(keys)
+        return [table[keys[i % len(keys)]] for i in range(length)]
 
     def _stored(self, key: str) -> tuple[bool, Any]:
         *sections, leaf = key.split(".")

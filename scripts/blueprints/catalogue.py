@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import random
+from collections.abc import Callable, Iterator
 from typing import Any
 
 Recipe = dict[str, Any]
@@ -40,6 +42,35 @@ def _gemma4(at: str) -> Recipe:
         "choices": {at + key: values for key, values in choices.items()},
         "requires": {f"{at}per_layer_config": []},
     }
+
+
+def _pattern(config: dict[str, Any], rng: random.Random) -> None:
+    """Nemotron-H as released: a letter per layer, which newer files spell out as a list."""
+    letters = {"linear_attention": "M", "moe": "E", "full_attention": "*", "mlp": "-"}
+    kinds = config.pop("layers_block_type")
+    config["hybrid_override_pattern"] = "".join(letters[kind] for kind in kinds)
+
+
+def _state_heads(heads: str, width: str, expand: str) -> Callable[[dict[str, Any], random.Random], None]:
+    """State-space heads share the widened hidden size among them."""
+
+    def share(config: dict[str, Any], rng: random.Random) -> None:
+        whole = config[expand] * config["hidden_size"]
+        config[heads] = rng.choice([n for n in range(2, 60) if whole % n == 0])
+        config[width] = whole // config[heads]
+        groups = next((key for key in ("n_groups", "mamba_n_groups") if key in config), None)
+        if groups:
+            config[groups] = rng.choice([n for n in range(1, 9) if config[heads] % n == 0])
+
+    return share
+
+
+def _granite_hybrid(config: dict[str, Any], rng: random.Random) -> None:
+    """Both kinds of layers: the class default has one."""
+    config["layer_types"] = [
+        rng.choice(("linear_attention", "full_attention")) for _ in config["layer_types"]
+    ]
+    _state_heads("mamba_n_heads", "mamba_d_head", "mamba_expand")(config, rng)
 
 
 CATALOGUE: dict[str, Recipe] = {
@@ -123,9 +154,22 @@ CATALOGUE: dict[str, Recipe] = {
     "Qwen3VLForConditionalGeneration": {},
     "Qwen3VLMoeForConditionalGeneration": {},
     "Gemma3ForConditionalGeneration": {},
-    "PaliGemmaForConditionalGeneration": {},
-    "Mistral3ForConditionalGeneration": {},
-    "LlavaForConditionalGeneration": {},
+    "PaliGemmaForConditionalGeneration": {"backbones": [{}, {"text_config": "gemma2"}]},
+    "Mistral3ForConditionalGeneration": {
+        "backbones": [{}, {"text_config": "ministral3"}, {"text_config": "mistral4"}]
+    },
+    "LlavaForConditionalGeneration": {
+        "backbones": [
+            {},
+            {"text_config": "mistral", "vision_config": "pixtral"},
+            {"text_config": "mistral", "vision_config": "clip_vision_model"},
+            {"text_config": "qwen2", "vision_config": "siglip_vision_model"},
+        ]
+    },
+    "LlavaNextForConditionalGeneration": {
+        "backbones": [{}, {"text_config": "mistral"}, {"text_config": "qwen2"}]
+    },
+    "Granite4VisionForConditionalGeneration": {},
     # Its vision tower takes any width, but real widths are divisible by the heads.
     "Llama4ForConditionalGeneration": {
         "choices": {
@@ -158,11 +202,37 @@ CATALOGUE: dict[str, Recipe] = {
     "MptForCausalLM": {},
     "CodeGenForCausalLM": {},
     "GPTNeoForCausalLM": {},
-    "InternVLForConditionalGeneration": {},
+    "InternVLForConditionalGeneration": {
+        "backbones": [{}, {"text_config": "qwen3"}, {"text_config": "qwen3_moe"}, {"text_config": "llama"}]
+    },
     "Glm4vMoeForConditionalGeneration": {},
     "SmolVLMForConditionalGeneration": {},
     "Idefics3ForConditionalGeneration": {},
+    "GraniteMoeHybridForCausalLM": {"joint": _granite_hybrid},
+    "BambaForCausalLM": {"joint": _state_heads("mamba_n_heads", "mamba_d_head", "mamba_expand")},
+    "Mamba2ForCausalLM": {"joint": _state_heads("num_heads", "head_dim", "expand")},
+    "ZambaForCausalLM": {},
     "Gemma4ForCausalLM": _gemma4(""),
     "ExaoneMoeForCausalLM": {},
     "MiMoV2FlashForCausalLM": {},
+    "NemotronHForCausalLM": {"joint": _pattern},
+    "JambaForCausalLM": {},
 }
+
+_HEADS = (
+    *("CAUSAL_LM", "MULTIMODAL_LM", "IMAGE_TEXT_TO_TEXT", "SEQUENCE_CLASSIFICATION", "TOKEN_CLASSIFICATION"),
+    *("SEQ_TO_SEQ_CAUSAL_LM", "MASKED_LM", "QUESTION_ANSWERING", "SPEECH_SEQ_2_SEQ", "CTC", "RETRIEVAL"),
+    *("ZERO_SHOT_IMAGE_CLASSIFICATION", "AUDIO_CLASSIFICATION", "IMAGE_CLASSIFICATION", "PRETRAINING"),
+    *("MULTIPLE_CHOICE", "NEXT_SENTENCE_PREDICTION"),
+)
+
+
+def every_class() -> Iterator[str]:
+    """The catalogue, then every class that transformers' own tables of heads and base models name."""
+    from transformers.models.auto import modeling_auto
+
+    tables = [getattr(modeling_auto, f"MODEL_FOR_{head}_MAPPING_NAMES") for head in _HEADS]
+    tables += [modeling_auto.MODEL_FOR_TEXT_ENCODING_MAPPING_NAMES, modeling_auto.MODEL_MAPPING_NAMES]
+    listed = [names for table in tables for names in table.values()]
+    flat = [name for names in listed for name in ([names] if isinstance(names, str) else names)]
+    yield from dict.fromkeys([*CATALOGUE, *flat])

@@ -3,34 +3,60 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Sequence
 from typing import Any
 
+from .derive import Row
+from .effective import effective
 from .fit import Env, Formulas
+from .lists import list_rule
 from .observe import Observation, environment
+from .sample import LAYERS
 
 Plain = dict[str, Any]
 _MISSING = object()
+_FEWEST = 6
+"""Configurations needed before a default counts as explained."""
+
+_SECOND_VOICES = {"id2label": ("num_labels",)}
+"""Keys from which a class fills another one in."""
 
 
 def key_rules(
-    config_class: type[Any], keys: Sequence[str], observations: Sequence[Observation], flat: str | None = None
+    config_class: type[Any],
+    keys: Sequence[str],
+    observations: Sequence[Observation],
+    rows: Sequence[Row],
+    flat: str | None = None,
 ) -> Plain:
     """Defaults for `keys` where a file leaves one out or has null, other names for it, and the class's own sizes."""
     rules: Plain = {"absent": {}, "none": {}, "alias": {}, "sizes": {}}
-    for key in keys:
+    keys = list(keys)
+    for key in keys:  # and those that a default leads to
         names = aliases(config_class, key)
         if names:
             rules["alias"][key] = names
         for case in ("absent", "none"):
-            default = _default(config_class, key, names, case, observations)
+            default = _default(config_class, key, names, case, observations, rows)
             if default is _MISSING or (case == "none" and default is None):
                 continue
             if case == "absent" and is_size_of_its_own(key, default, flat):
                 rules["sizes"] |= {} if flat else {key: default}
                 continue
             rules[case][key] = default
+            keys += [other for other in _leads_to(default) if other not in keys]
     return rules
+
+
+def _leads_to(default: Any) -> list[str]:
+    """The keys that a default is worked out from."""
+    if isinstance(default, dict):
+        parts = [default.get(p) for p in ("to", "every", "offset", "first", "of", "length")]
+    else:
+        parts = [default]
+    texts = [part for part in parts if isinstance(part, str)]
+    return list(dict.fromkeys(key for text in texts for key in re.findall(r"[A-Za-z_][\w.]*", text)))
 
 
 def is_size_of_its_own(key: str, default: Any, flat: str | None) -> bool:
@@ -56,65 +82,82 @@ def aliases(config_class: type[Any], key: str) -> list[str]:
 
 
 def _default(
-    config_class: type[Any], key: str, names: list[str], case: str, seen: Sequence[Observation]
+    config_class: type[Any],
+    key: str,
+    names: list[str],
+    case: str,
+    seen: Sequence[Observation],
+    rows: Sequence[Row],
 ) -> Any:
     values: list[Any] = []
     envs: list[Env] = []
-    for observation in seen[:24]:
+    for place, observation in enumerate(seen[:24]):
         config = copy.deepcopy(observation.config)
-        for name in (key, *names):
+        if isinstance(observation.env.get(key), list):
+            _stretch(config, key, len(observation.env[key]), 7 + 5 * place % 37)
+        for name in (key, *names, *_SECOND_VOICES.get(key, ())):
             without(config, name)
         if case == "none":
             put(config, key, None)
         try:
-            env = environment(config_class.from_dict(copy.deepcopy(config)), config)
+            settings = config_class.from_dict(copy.deepcopy(config))
+            env = environment(settings, config)
+            if env.get(key, _MISSING) is None:
+                env[key] = effective(type(observation.model).__name__, key, rows, config)
         except Exception:
             continue
         if key not in env:
             return _MISSING
         values.append(env[key])
-        envs.append(env)
-    if len(values) < 6:
-        return _MISSING
+        envs.append(environment(settings, config, computed=False))
+    if len(values) < _FEWEST:
+        return _lone_default(config_class, key) if case == "absent" else _MISSING
     return _explain(key, values, envs)
+
+
+def _length(values: list[Any], envs: list[Env]) -> Any:
+    """The length of a list, as where layers are counted by their kinds."""
+    for key in [k for k, v in envs[0].items() if isinstance(v, (list, dict))]:
+        if all(
+            isinstance(e[key], (list, dict)) and len(e[key]) == n for e, n in zip(envs, values, strict=True)
+        ):
+            return {"length": key}
+    return _MISSING
+
+
+def _stretch(config: Plain, key: str, length: int, layers: int) -> None:
+    """Make a stack longer than any period that a class may repeat its list with."""
+    for section in key.split(".")[:-1]:
+        config = config.get(section) or {}
+    for name, value in list(config.items()):
+        if isinstance(value, list) and len(value) == length:
+            del config[name]
+        elif name in LAYERS and value == length:
+            config[name] = layers
+
+
+def _lone_default(config_class: type[Any], key: str) -> Any:
+    """The class default of a key that other keys must fit, so that no random configuration does without it."""
+    value = environment(config_class(), {}).get(key)
+    return value if type(value) is int else _MISSING
 
 
 def _explain(key: str, values: list[Any], envs: list[Env]) -> Any:
     first = values[0]
     if all(type(value) is type(first) and value == first for value in values):
-        return {"value": first} if isinstance(first, str) else first
+        return {"value": first} if isinstance(first, (str, dict)) else first
     others = [{k: v for k, v in env.items() if k != key} for env in envs]
     if all(type(value) is int for value in values):
-        return Formulas(others).find(tuple(values)) or _MISSING
+        return Formulas(others).find(tuple(values)) or _length(values, others)
     if all(isinstance(value, list) for value in values):
-        return _repeating(values, others)
+        found = list_rule(values, others)
+        return _MISSING if found is None else found
     same = [
         k
         for k in others[0]
         if all(type(o.get(k)) is type(v) and o.get(k) == v for o, v in zip(others, values, strict=True))
     ]
     return same[0] if same else _MISSING
-
-
-def _repeating(values: list[list[Any]], envs: list[Env]) -> Any:
-    """A list such as `layer_types` that repeats with a period given by a key or by the class."""
-    stacks = [k for k in envs[0] if all(env.get(k) == len(v) for env, v in zip(envs, values, strict=True))]
-    periods: list[int | str] = [*range(1, 9), *(k for k in envs[0] if "interval" in k or "pattern" in k)]
-    for every in periods:
-        steps: list[Any] = [env.get(every) if isinstance(every, str) else every for env in envs]
-        if not stacks or not all(type(step) is int and step > 0 for step in steps):
-            continue
-        pairs = list(zip(values, steps, strict=True))
-        last = {v for value, step in pairs for i, v in enumerate(value) if (i + 1) % step == 0}
-        other = {v for value, step in pairs for i, v in enumerate(value) if (i + 1) % step}
-        if len(last) == 1 and len(other) <= 1:
-            return {
-                "to": stacks[0],
-                "every": every,
-                "last": last.pop(),
-                "other": other.pop() if other else None,
-            }
-    return _MISSING
 
 
 def without(config: Plain, key: str) -> bool:
@@ -124,6 +167,14 @@ def without(config: Plain, key: str) -> bool:
     for section in sections:
         place = place.get(section) if isinstance(place, dict) else None
     return isinstance(place, dict) and place.pop(leaf, _MISSING) is not _MISSING
+
+
+def at(config: Plain, key: str) -> Any:
+    """The value of a dotted key, None where there is none."""
+    place: Any = config
+    for section in key.split("."):
+        place = place.get(section) if isinstance(place, dict) else None
+    return place
 
 
 def put(config: Plain, key: str, value: Any) -> None:

@@ -226,3 +226,13 @@ def used_keys(found: Iterable[Row], tied: Iterable[Plain]) -> list[str]:
     for group in tied:
         keys.update(dict.fromkeys(group.get("when", {})))
     return list(keys)
+
+
+def keys_of(blueprint: Plain) -> list[str]:
+    """Every configuration key that a finished blueprint reads."""
+    found = [
+        Row(name, group.get("when", {}), group.get("over", []), kind, list(map(str, dims)))
+        for group in [*blueprint["tensors"], *blueprint.get("fused", ())]
+        for name, (kind, *dims) in group["tensors"].items()
+    ]
+    return used_keys(found, blueprint.get("tied", ()))

@@ -169,30 +169,51 @@ def _domains(envs: Sequence[Env]) -> Iterator[tuple[Any, list[frozenset[int]]]]:
                 {"to": to, "from": start, "inverse": True},
                 [frozenset(range(min(a, b))) for a, b in zip(numbers(start), stop, strict=True)],
             )
-        yield from _listed(envs, lists, to, stop)
+        yield from _listed(envs, lists, {"to": to}, stop)
+        yield from _offset(envs, to, stop)
         for step in steps:
             yield from _stepped(envs, lists, step, to, stop)
         for start in starts:
             for end in [k for k in varying if "end_index" in k]:
                 for step in steps:
                     yield from _window(envs, start, end, step, to, stop)
+    for key in lists:
+        lengths = [len(env[key]) for env in envs]
+        if len(set(lengths)) > 1 and all(lengths):
+            yield {"items": key}, [frozenset(range(n)) for n in lengths]
+            yield from _listed(envs, [key], {"items": key}, lengths)
 
 
-def _listed(envs: Sequence[Env], lists: Iterable[str], to: str, stop: list[int]) -> Iterator[Any]:
+def _offset(envs: Sequence[Env], to: str, stop: list[int]) -> Iterator[Any]:
+    """Every n-th layer, counted from an offset of its own: `attn_layer_period` and `attn_layer_offset`."""
+    for period in [k for k in envs[0] if k.endswith("period")]:
+        offset = f"{period.removesuffix('period')}offset"
+        if all(type(env.get(key)) is int for env in envs for key in (period, offset)):
+            chosen = [
+                frozenset(i for i in range(n) if env[period] and i % env[period] == env[offset])
+                for n, env in zip(stop, envs, strict=True)
+            ]
+            spelled = {"to": to, "every": period, "offset": offset}
+            yield spelled, chosen
+            rest = [frozenset(range(n)) - s for n, s in zip(stop, chosen, strict=True)]
+            yield {**spelled, "inverse": True}, rest
+
+
+def _listed(envs: Sequence[Env], lists: Iterable[str], spelled: When, stop: list[int]) -> Iterator[Any]:
     for key in lists:
         values = [env[key] for env in envs]
         kinds = {v for value in values for v in value if isinstance(v, (str, bool, int))}
         if all(len(v) == n for v, n in zip(values, stop, strict=True)):
             for kind in sorted(kinds, key=str):
                 yes = [frozenset(i for i, v in enumerate(value) if v == kind) for value in values]
-                yield {"to": to, "where": key, "is": kind}, yes
+                yield {**spelled, "where": key, "is": kind}, yes
         if all(type(k) is int for k in kinds):
             for name, keep in (("in", True), ("except", False)):
                 chosen = [
                     frozenset(i for i in range(n) if (i in v) is keep)
                     for v, n in zip(values, stop, strict=True)
                 ]
-                yield {"to": to, name: key}, chosen
+                yield {**spelled, name: key}, chosen
 
 
 def _stepped(envs: Sequence[Env], lists: Iterable[str], step: str, to: str, stop: list[int]) -> Iterator[Any]:

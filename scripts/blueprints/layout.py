@@ -36,13 +36,14 @@ def blueprint_of(
         "flat": recipe.get("flat"),
         "experts": _experts(found, blocks),
         **{
-            part: {**rules.get(part, {}), **recipe.get(part, {})}
+            part: dict(sorted({**rules.get(part, {}), **recipe.get(part, {})}.items()))
             for part in ("absent", "none", "alias", "sizes")
         },
+        "kinds": rules.get("kinds"),
         "requires": {**requires, **recipe.get("requires", {})},
         "tied": tied,
         "renamed": {**renamed, **recipe.get("renamed", {})},
-        "ignored": [*_ignored(model), *recipe.get("ignored", [])],
+        "ignored": [*_ignored(model), *rules["ignored"], *recipe.get("ignored", [])],
         "extra_layers": recipe.get("extra_layers"),
         "tensors": groups(found),
         "fused": [
@@ -118,8 +119,8 @@ def dump(blueprint: Plain) -> str:
     """Spell a blueprint as YAML with one line per tensor."""
     lines = ["# Written by scripts/architectures.py; change that, not this file.\n"]
     for key, value in blueprint.items():
-        width = 1000 if key in ("tensors", "fused") else 108
-        flow = None if key in ("tensors", "fused", "tied") else True
+        width = 1000 if key in ("tensors", "fused", "otherwise") else 108
+        flow = None if key in ("tensors", "fused", "tied", "otherwise") else True
         text = yaml.safe_dump(value, sort_keys=False, default_flow_style=flow, width=width)
         if flow:
             lines.append(f"{key}: " + text.removesuffix("...\n").rstrip().replace("\n", "\n ") + "\n")

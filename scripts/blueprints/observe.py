@@ -6,6 +6,7 @@ import contextlib
 import copy
 import io
 import logging
+import re
 import warnings
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -20,6 +21,7 @@ from transformers.core_model_loading import (
     rename_source_key,
     revert_weight_conversion,
 )
+from transformers.initialization import no_init_weights
 
 Shapes = dict[str, tuple[int, ...]]
 
@@ -41,6 +43,8 @@ class Observation(NamedTuple):
     kinds: dict[str, str]
     tied: dict[str, str]
     model: Any
+    forgiven: frozenset[str] = frozenset()
+    """Tensors that the class saves and does not miss, left out of the others."""
 
 
 def observe(class_name: str, config: dict[str, Any]) -> Observation:
@@ -48,16 +52,25 @@ def observe(class_name: str, config: dict[str, Any]) -> Observation:
     model_class = getattr(transformers, class_name)
     settings = model_class.config_class.from_dict(dict(config))
     env = environment(copy.deepcopy(settings), config)  # before the modules write to it
-    with contextlib.redirect_stdout(io.StringIO()), torch.device("meta"):
+    with contextlib.redirect_stdout(io.StringIO()), torch.device("meta"), no_init_weights():
         model = model_class(settings)
     state = dict(model.state_dict())
     native = {name: tuple(tensor.shape) for name, tensor in state.items()}
     released = {name: tuple(t.shape) for name, t in revert_weight_conversion(model, dict(state)).items()}
-    return Observation(config, env, released, native, _kinds(model), _ties(model), model)
+    patterns = [re.compile(pattern) for pattern in model._keys_to_ignore_on_load_missing or ()]
+    forgiven = frozenset(n for n in {**native, **released} if any(p.search(n) for p in patterns))
+    native, released = (
+        {name: shape for name, shape in shapes.items() if name not in forgiven}
+        for shapes in (native, released)
+    )
+    return Observation(config, env, released, native, _kinds(model), _ties(model), model, forgiven)
 
 
-def environment(settings: Any, config: dict[str, Any], at: str = "") -> dict[str, Any]:
-    """Flatten a configuration object; `head_dim` is added where only the modules know its default."""
+def environment(settings: Any, config: dict[str, Any], at: str = "", computed: bool = True) -> dict[str, Any]:
+    """Flatten a configuration object; `head_dim` is added where only the modules know its default.
+
+    `computed` adds the properties of the class.
+    """
     env: dict[str, Any] = {}
     plain = settings.to_dict()
     for key in [*plain, *config]:
@@ -66,10 +79,14 @@ def environment(settings: Any, config: dict[str, Any], at: str = "") -> dict[str
         except Exception:
             value = plain.get(key)
         if hasattr(value, "to_dict"):
-            env.update(environment(value, config.get(key) or {}, f"{at}{key}."))
+            env.update(environment(value, config.get(key) or {}, f"{at}{key}.", computed))
         else:
             # What the file says counts, even where the class overrules it: the reader sees the file.
             env[at + key] = value if config.get(key) is None else config[key]
+    if not at:
+        env["num_labels"] = config.get("num_labels") or settings.num_labels
+    if computed:
+        env.update({at + key: value for key, value in _computed(settings) if at + key not in env})
     width, heads = env.get(f"{at}hidden_size"), env.get(f"{at}num_attention_heads")
     if (
         f"{at}head_dim" not in env
@@ -80,6 +97,20 @@ def environment(settings: Any, config: dict[str, Any], at: str = "") -> dict[str
     ):
         env[f"{at}head_dim"] = width // heads
     return env
+
+
+def _computed(settings: Any) -> Iterator[tuple[str, Any]]:
+    """Numbers and lists that the class works out from other keys, such as Jamba's `layers_block_type`."""
+    for base in type(settings).__mro__:
+        if base.__module__.startswith("transformers.models."):
+            for key, member in vars(base).items():
+                if isinstance(member, property) and not key.startswith("_"):
+                    with contextlib.suppress(Exception):
+                        value = getattr(settings, key)
+                        if type(value) is int or (
+                            isinstance(value, list) and all(isinstance(item, str) for item in value)
+                        ):
+                            yield key, value
 
 
 def saved_as(model: Any, native: str) -> Shapes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from transformers import CONFIG_MAPPING
@@ -25,6 +25,7 @@ LAYERS = (
     *("num_hidden_layers", "n_layer", "num_layers", "num_decoder_layers"),
     *("encoder_layers", "decoder_layers", "depth", "n_layers"),
 )
+_KINDS_OF_LAYERS = ("layers_block_type", "layer_types")
 _PRIMES = [5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43]
 
 # Switches that describe a call or a training run, not the modules of a model.
@@ -49,7 +50,7 @@ def _between(low: int, high: int, step: int = 1) -> _Draw:
 
 
 _RULES: list[tuple[re.Pattern[str], _Draw]] = [
-    (re.compile(pattern + "$"), draw)
+    (re.compile(f"(?:{pattern})$"), draw)
     for pattern, draw in (
         (r"shared_intermediate_size", lambda rng: rng.choice([0, 53, 59, 61, 67, 71, 73])),
         (r"(\w*_)?vocab_size(_per_layer_input)?", _prime(300, 600)),
@@ -70,6 +71,8 @@ _RULES: list[tuple[re.Pattern[str], _Draw]] = [
             r"decoder_sparse_step|moe_layer_interval|interleave_moe_layer_step|full_attention_interval",
             _between(1, 4),
         ),
+        (r"(attn|expert)_layer_period", _between(2, 5)),
+        (r"(attn|expert)_layer_offset", _between(0, 2)),
         (r"linear_(key|value)_head_dim", _between(4, 40, 2)),
         (r"linear_conv_kernel_dim", _between(2, 6)),
         (r"in_channels|num_channels", _between(2, 5)),
@@ -87,17 +90,14 @@ _RULES: list[tuple[re.Pattern[str], _Draw]] = [
 ]
 
 
-def draw(
-    config_class: type[Any], rng: random.Random, overrides: dict[str, Any], parts: Sequence[str] = ()
-) -> Config:
-    """Draw one configuration as the plain dictionary that a config.json holds.
-
-    `overrides` maps dotted keys to a list of choices, to None to leave the class default alone, or to an empty
-    list to leave the key out. `parts` names sub-configurations that the class leaves out unless asked.
-    """
+def draw(config_class: type[Any], rng: random.Random, recipe: Config) -> Config:
+    """Draw one configuration as the plain dictionary that a config.json holds; `catalogue` says what a recipe is."""
     whole = config_class().to_dict()
-    for part in parts:
+    for part in recipe.get("parts", ()):
         whole[part] = config_class.sub_configs[part]().to_dict()
+    for part, model_type in recipe.get("backbone", {}).items():
+        whole[part] = CONFIG_MAPPING[model_type]().to_dict()
+    overrides = recipe.get("choices", {})
     config = _section(whole, config_class, rng, overrides, "")
     for dotted, choices in overrides.items():
         if choices is None:
@@ -110,7 +110,22 @@ def draw(
             place[leaf] = rng.choice(choices)
         else:
             place.pop(leaf, None)
+    _labels(config, rng)
+    if "joint" in recipe:
+        recipe["joint"](config, rng)
     return config
+
+
+def _labels(config: Config, rng: random.Random) -> None:
+    """A head's labels: by name, by number (older files), or left at the default of two."""
+    names = {str(i): f"LABEL_{i}" for i in range(rng.randrange(1, 12))}
+    for key in ("id2label", "label2id", "num_labels"):
+        config.pop(key, None)
+    spelling = rng.random()
+    if spelling < 0.6:
+        config["id2label"] = names
+    elif spelling < 0.8:
+        config["num_labels"] = len(names)
 
 
 def _section(
@@ -140,16 +155,8 @@ def _section(
         elif isinstance(value, bool):
             if not _NOT_STRUCTURE.match(key):
                 config[key] = rng.random() < 0.5
-        elif (
-            isinstance(value, list)
-            and layers
-            and len(value) == layers
-            and all(isinstance(v, str) for v in value)
-        ):
-            kinds = sorted(set(value))
-            config[key] = [rng.choice(kinds) for _ in range(count)]
-            if "full_attention" in kinds:
-                config[key][-1] = "full_attention"  # some classes force it
+        elif _is_layers(key, value, layers):
+            config[key] = _layer_words(value, layers, count, rng)
         elif key in ("mlp_only_layers", "moe_layers"):
             config[key] = sorted(rng.sample(range(count), rng.randrange(0, count)))
         elif value is None or isinstance(value, int):
@@ -160,6 +167,21 @@ def _section(
                 config[key] = None if key == "q_lora_rank" and rng.random() < 0.3 else rule(rng)
     _heads(config, rng, left_alone, _head_dim_is_free(config_class))
     return config
+
+
+def _is_layers(key: str, value: Any, layers: int | None) -> bool:
+    """Whether a list says of each layer what it is."""
+    if not isinstance(value, list) or not value or not all(isinstance(word, str) for word in value):
+        return False
+    return len(value) == layers if layers else key in _KINDS_OF_LAYERS
+
+
+def _layer_words(words: list[str], layers: int | None, count: int, rng: random.Random) -> list[str]:
+    kinds = sorted(set(words))
+    drawn = [rng.choice(kinds) for _ in range(count)]
+    if layers and "full_attention" in kinds:
+        drawn[-1] = "full_attention"  # some classes force it
+    return drawn
 
 
 def _sub_class(config_class: type[Any] | None, key: str) -> type[Any] | None:

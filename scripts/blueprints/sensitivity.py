@@ -8,7 +8,7 @@ from typing import Any
 
 from ckptdoctor.expected.blueprint import starred
 
-from .defaults import put
+from .defaults import at, put
 from .observe import Observation, observe
 
 Plain = dict[str, Any]
@@ -26,26 +26,19 @@ def required(
     found: dict[str, list[Any]] = {}
     for observation in seen[:2]:
         for key, value in _scalars(observation.config):
-            if key in tested or key in found or any(_at(o.config, key) != value for o in seen):
+            if key in tested or key in found or any(at(o.config, key) != value for o in seen):
                 continue
             if any(_changes(name, observation, key, other, shapeless) for other in _others(key, value)):
                 found[key] = [value]
     return found
 
 
-def _scalars(config: Plain, at: str = "") -> Iterator[tuple[str, Any]]:
+def _scalars(config: Plain, prefix: str = "") -> Iterator[tuple[str, Any]]:
     for key, value in config.items():
         if isinstance(value, dict) and key.endswith("_config"):
-            yield from _scalars(value, f"{at}{key}.")
+            yield from _scalars(value, f"{prefix}{key}.")
         elif key not in _HARMLESS and "token" not in key and isinstance(value, (bool, int, str, type(None))):
-            yield at + key, value
-
-
-def _at(config: Plain, key: str) -> Any:
-    place: Any = config
-    for part in key.split("."):
-        place = place.get(part) if isinstance(place, dict) else None
-    return place
+            yield prefix + key, value
 
 
 def _others(key: str, value: Any) -> list[Any]:

@@ -248,6 +248,87 @@ def test_a_list_shorter_than_the_stack() -> None:
     assert "shorter" in str(expected({"architecture": "D", "tensors": [group]}, {"n": 3, "kinds": ["full"]}))
 
 
+def _places(default: Any, config: dict[str, Any]) -> tuple[int, ...]:
+    """The layers where a list that the file leaves out says "a"."""
+    domain = {"items": "kinds", "where": "kinds", "is": "a"}
+    blueprint = {
+        "architecture": "D",
+        "absent": {"kinds": default},
+        "tensors": [{"at": "l.*", "over": [domain], "tensors": {"w": ["other", 1]}}],
+    }
+    return wanted(blueprint, config).entries["l.*.w"][0].indices[0]
+
+
+@pytest.mark.parametrize(
+    ("default", "indices"),
+    [
+        ({"to": "n", "every": 3, "last": "a", "other": "b"}, (2, 5)),
+        ({"to": "n", "every": "step", "offset": "at", "last": "a", "other": "b"}, (1, 5)),
+        ({"to": "n", "every": 3, "last": "a", "other": "b", "final": "a"}, (2, 5, 6)),
+        ({"to": "n", "first": "at", "head": "b", "rest": "a"}, (1, 2, 3, 4, 5, 6)),
+        ({"to": "n", "first": 9, "head": "a", "rest": "b"}, (0, 1, 2, 3, 4, 5, 6)),
+        ({"of": "letters", "map": [["A", "a"], ["-", "b"]]}, (0, 2)),
+        ({"to": "n", "of": "letters", "map": [["A", "a"], ["-", "b"]]}, (0, 2, 3, 5, 6)),
+    ],
+)
+def test_lists_that_the_class_fills_in(default: Any, indices: tuple[int, ...]) -> None:
+    assert _places(default, {"n": 7, "step": 4, "at": 1, "letters": "A-A"}) == indices
+
+
+def test_a_letter_or_a_word_never_tried() -> None:
+    domain = {"to": "n", "where": "kinds", "is": "full"}
+    blueprint = {
+        "architecture": "D",
+        "absent": {"kinds": {"of": "letters", "map": [["F", "full"]]}},
+        "kinds": {"kinds": {"full": "full", "old": "full", "slow": "slow"}},
+        "tensors": [{"at": "l.*", "over": [domain], "tensors": {"w": ["other", 1]}}],
+    }
+    kinds = wanted(blueprint, {"n": 3, "kinds": ["old", "slow", "full"]})
+    assert kinds.entries["l.*.w"][0].indices == ((0, 2),)
+    for config in ({"n": 1, "letters": "X"}, {"n": 1, "kinds": ["new"]}, {"n": 1, "kinds": [["full"]]}):
+        assert "unusual" in str(expected(blueprint, config))
+    for letters in (7, "", None, [1.5]):
+        assert isinstance(expected(blueprint, {"n": 1, "letters": letters}), str)
+
+
+def test_a_size_that_is_a_length() -> None:
+    blueprint = {
+        "architecture": "D",
+        "absent": {"labels": {"length": "names"}, "names": {"value": {"0": "no", "1": "yes"}}},
+        "tensors": [{"tensors": {"w": ["other", "labels"]}}],
+    }
+    for config, size in (
+        ({}, 2),
+        ({"names": {"0": "one"}}, 1),
+        ({"names": ["a"] * 5}, 5),
+        ({"labels": 7}, 7),
+    ):
+        assert wanted(blueprint, config).entries["w"][0].shape == (size,)
+    assert "not a list" in str(expected(blueprint, {"names": "abc"}))
+
+
+def test_another_backbone() -> None:
+    blueprint = {
+        "architecture": "D",
+        "requires": {"text.type": ["llama"]},
+        "tensors": [{"tensors": {"w": ["other", "size"]}}],
+        "otherwise": [
+            {"requires": {"text.type": ["mistral"]}, "tensors": [{"tensors": {"v": ["other", "size"]}}]}
+        ],
+    }
+    assert wanted(blueprint, {"size": 1}).entries.keys() == {"w"}
+    assert wanted(blueprint, {"size": 1, "text": {"type": "mistral"}}).entries.keys() == {"v"}
+    assert "unusual" in str(expected(blueprint, {"size": 1, "text": {"type": "gemma"}}))
+
+
+def test_gpt2_as_saved() -> None:
+    """`save_pretrained` itself writes `n_inner: null`: GPT-2's layers are four times as wide as the model."""
+    config = {"n_embd": 8, "n_layer": 1, "n_positions": 16, "vocab_size": 32}
+    for inner, size in (({"n_inner": None}, 32), ({}, 32), ({"n_inner": 20}, 20)):
+        entries = wanted(blueprints()["GPT2LMHeadModel"], config | inner).entries
+        assert entries["transformer.h.*.mlp.c_fc.bias"][0].shape == (size,)
+
+
 def test_a_flat_section() -> None:
     blueprint = {"architecture": "D", "flat": "text", "tensors": [{"tensors": {"w": ["other", "text.size"]}}]}
     for config in ({"size": 4}, {"text": {"size": 4}, "size": 5}):
