@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ _MARKS = (
     "adapter_config.json",
     "pytorch_model.bin",
 )
+_AT_ONCE = 1000
 _MODEL_KEYS = (b'"model_type"', b'"architectures"', b'"quantization_config"')
 
 
@@ -81,19 +83,22 @@ def _is_checkpoint(folder: Path) -> bool:
 
 def _kept_by_lfs(checkpoint: str) -> bool:
     """Whether weights lie here as pointers, and Git says that this is how they are kept."""
-    lying = [
-        path
-        for path in Path(checkpoint).rglob("*")
-        if path.suffix in _WEIGHTS
-        and path.is_file()
-        and path.stat().st_size < pointer.MAX_SIZE
-        and pointer.parse(path.read_bytes())
-    ]
-    if not lying:
-        return False
-    # Output of -z: path NUL attribute NUL value NUL.
-    values = _git("check-attr", "-z", "filter", "--", *map(str, lying))[2::3]
+    # Git takes "../NAME/FILE", as a checkpoint that is the repository's root is spelled, for a path outside of it.
+    lying = [os.path.relpath(path) for path in _pointers(checkpoint)]
+    # Output of -z: path NUL attribute NUL value NUL; asked in parts, as a command line has an end.
+    parts = [lying[start : start + _AT_ONCE] for start in range(0, len(lying), _AT_ONCE)]
+    values = [value for part in parts for value in _git("check-attr", "-z", "filter", "--", *part)[2::3]]
     return len(values) == len(lying) and set(values) == {"lfs"}
+
+
+def _pointers(checkpoint: str) -> Iterator[Path]:
+    """Yield the weight files of a checkpoint that are LFS pointers; Git's own copies of them are none of it."""
+    for folder, names, files in os.walk(checkpoint):
+        names[:] = [name for name in names if name not in _SKIPPED]
+        for path in (Path(folder, name) for name in files if name.endswith(_WEIGHTS)):
+            small = path.is_file() and path.stat().st_size < pointer.MAX_SIZE
+            if small and pointer.parse(path.read_bytes()):
+                yield path
 
 
 def _git(*args: str) -> Sequence[str]:

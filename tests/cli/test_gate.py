@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from ..conftest import ROOT
-from ..support.gitrepo import Repository
+from ..support.gitrepo import POINTER, Repository
 
 GATE = ROOT / "examples" / "gate"
 VLLM = "vllm==0.32.0,vllm-bnb-plugin==0.0.3"
@@ -63,7 +63,7 @@ class Runner:
             [*SHELL, script], cwd=self.folder, env=env, capture_output=True, text=True, check=False
         )
         self.log += done.stdout + done.stderr
-        lines = self.files["OUTPUT"].read_text().splitlines()
+        lines = re.split(r"\r\n|\n|\r", self.files["OUTPUT"].read_bytes().decode())[:-1]
         self.outputs = dict(line.split("=", 1) for line in lines)
         return done.returncode
 
@@ -115,6 +115,37 @@ def test_action_takes_no_input_for_code(work: Repository) -> None:
     assert runner.step("Check") == 0
     assert (runner.outputs, runner.step("Verdict")) == ({"exit-code": "2"}, 2)
     assert not (work.folder / "owned").exists()
+
+
+def test_a_stale_report_is_never_announced(work: Repository) -> None:
+    (work.folder / "ckptdoctor.sarif").write_text("{}")  # of an earlier run, or out of the repository
+    runner = Runner(work.folder, path="models/absent")
+    assert runner.step("Check") == 0
+    assert runner.outputs == {"exit-code": "2"}
+    assert not (work.folder / "ckptdoctor.sarif").exists()  # so that no later step takes it for this run's
+
+
+def test_a_report_that_cannot_be_put_there_is_not_announced(work: Repository) -> None:
+    (work.folder / "taken" / "inside").mkdir(parents=True)
+    for where in ("taken", "absent/ckptdoctor.sarif"):
+        runner = Runner(work.folder, path="models/sound-bnb-4bit", sarif=where)
+        assert runner.step("Check") == 0
+        assert runner.outputs == {"exit-code": "0"}
+    assert (work.folder / "taken" / "inside").is_dir()
+
+
+@pytest.mark.parametrize(
+    ("name", "end"),
+    [*((name, "\n") for name in ACTION["inputs"] if name != "upload-sarif"), ("sarif", "\r"), ("path", "\r")],
+)
+def test_a_line_break_in_an_input_forges_no_output(name: str, end: str, work: Repository) -> None:
+    forged = f"x{end}exit-code=0{end}::error::forged{end}##[error]forged{end}sarif=forged"
+    runner = Runner(work.folder, **({"path": "models/broken"} | {name: forged}))
+    assert runner.step("Check") == 0
+    assert runner.outputs["exit-code"] != "0"
+    assert runner.outputs.get("sarif", "ckptdoctor.sarif") == "ckptdoctor.sarif"
+    assert runner.files["OUTPUT"].read_text().count("exit-code=") == 1
+    assert not re.search(r"^\s*::error::", runner.log, re.MULTILINE)
 
 
 @pytest.mark.slow
@@ -176,18 +207,86 @@ def test_check_upload_check_again(model: str, lost: str, code: int, work: Reposi
     assert (done.returncode != 0) is (code != 0), done.stdout + done.stderr
 
 
-def test_pre_push(tmp_path: Path) -> None:
+ATTRIBUTES = "*.safetensors filter=lfs diff=lfs merge=lfs -text\n"
+
+
+@pytest.fixture
+def hub(tmp_path: Path) -> Repository:
+    """A clone of a Hub repository with the pre-push hook; the model in it is sound, committed and pushed."""
     repo = Repository(tmp_path / "llama-bnb-4bit")
     subprocess.run(["git", "init", "-q", "--bare", tmp_path / "hub.git"], check=True, env=repo.env)
     repo.git("remote", "add", "origin", tmp_path / "hub.git")
     shutil.copy(GATE / "pre-push", repo.folder / ".git" / "hooks" / "pre-push")
+    (tmp_path / "tmp").mkdir()
+    repo.env["TMPDIR"] = str(tmp_path / "tmp")
     for path in repo.model("m").iterdir():
         path.rename(repo.folder / path.name)
     assert repo.commit().returncode == 0
-    assert repo.run("git", "push", "-q", "origin", "main").returncode == 0
+    return repo
+
+
+def push(repo: Repository, *what: str) -> subprocess.CompletedProcess[str]:
+    done = repo.run("git", "push", "-q", "origin", *(what or ("main",)))
+    assert list((repo.folder.parent / "tmp").iterdir()) == []  # whatever was laid out is gone
+    assert repo.git("worktree", "list").count("\n") == 1
+    return done
+
+
+def cut(repo: Repository) -> None:
     weights = repo.folder / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-100])
-    assert repo.commit().returncode == 0
-    pushed = repo.run("git", "push", "-q", "origin", "main")
-    assert pushed.returncode != 0
-    assert "container/truncated" in pushed.stderr
+
+
+def test_pre_push(hub: Repository) -> None:
+    done = push(hub)
+    assert done.returncode == 0, done.stderr
+    cut(hub)
+    assert hub.commit().returncode == 0
+    done = push(hub)
+    assert done.returncode != 0
+    assert "container/truncated" in done.stderr
+
+
+def test_pre_push_judges_the_commit_and_not_the_working_tree(hub: Repository) -> None:
+    cut(hub)
+    assert push(hub).returncode == 0  # what lies there is broken, what is pushed is not
+    assert hub.commit().returncode == 0
+    hub.git("branch", "broken")
+    hub.git("reset", "-q", "--hard", "HEAD~1")
+    done = push(hub, "main", "broken")  # and the other way round, on a branch that is not even checked out
+    assert done.returncode != 0
+    assert "container/truncated" in done.stderr
+    assert push(hub, "main").returncode == 0
+
+
+def test_pre_push_fetches_no_weights(hub: Repository) -> None:
+    """Pointers stay pointers, whatever git-lfs would make of them; one kept as plain text is an error."""
+    (hub.folder / "model.safetensors").write_text(POINTER)
+    (hub.folder / ".gitattributes").write_text(ATTRIBUTES)
+    assert hub.commit().returncode == 0
+    hub.git("config", "filter.lfs.smudge", "touch fetched; false")
+    hub.git("config", "filter.lfs.process", "touch fetched; false")
+    hub.git("config", "filter.lfs.required", "true")
+    done = push(hub)
+    assert done.returncode == 0, done.stderr
+    assert not list(hub.folder.rglob("fetched"))
+    (hub.folder / ".gitattributes").write_text("")
+    assert hub.commit().returncode == 0
+    done = push(hub)
+    assert done.returncode != 0
+    assert "pointer" in done.stderr
+
+
+def test_pre_push_takes_no_settings_of_the_repository(hub: Repository) -> None:
+    cut(hub)
+    (hub.folder / "ckptdoctor.toml").write_text('fail-on = "never"\n')
+    assert hub.commit().returncode == 0
+    done = push(hub)
+    assert done.returncode != 0
+    assert "ckptdoctor.toml lies in the checkpoint it would judge" in done.stderr
+
+
+def test_pre_push_of_a_tag_and_of_a_deletion(hub: Repository) -> None:
+    hub.git("tag", "-a", "v1", "-m", "a tag")
+    assert push(hub, "main", "v1").returncode == 0
+    assert push(hub, "--delete", "v1").returncode == 0

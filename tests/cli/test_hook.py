@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from ckptdoctor.cli.hook import _kept_by_lfs as kept_by_lfs
 from ckptdoctor.cli.hook import checkpoints
 
-from ..support.gitrepo import POINTER, Repository
+from ..support.gitrepo import POINTER, SOUND, Repository
 
 VLLM = ("--for", "vllm==0.32.0,vllm-bnb-plugin==0.0.3")
 
@@ -96,6 +98,47 @@ def test_a_repository_that_is_a_checkpoint_is_called_by_its_name(tmp_path: Path)
     for path in Repository(tmp_path / "made").model("m").iterdir():
         path.rename(repo.folder / path.name)
     assert checked(repo, "config.json") == ["../llama-bnb-4bit"]
+
+
+@pytest.fixture
+def hub(tmp_path: Path) -> Repository:
+    """A clone of a Hub repository without git-lfs: its root is the checkpoint, its weights are pointers."""
+    made = Repository(tmp_path / "llama-bnb-4bit")
+    for path in Repository(tmp_path / "made").model("m").iterdir():
+        path.rename(made.folder / path.name)
+    (made.folder / "model.safetensors").write_text(POINTER)
+    (made.folder / ".gitattributes").write_text("*.safetensors filter=lfs diff=lfs merge=lfs -text\n")
+    assert made.commit().returncode == 0
+    return made
+
+
+def test_pointers_in_a_repository_that_is_a_checkpoint(hub: Repository) -> None:
+    done = hook(hub, "config.json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    (hub.folder / ".gitattributes").write_text("*.bin filter=lfs\n")
+    done = hook(hub, "config.json")
+    assert done.returncode == 1
+    assert "pointer" in done.stdout
+
+
+def test_pointers_among_git_s_own_files_are_none_of_the_checkpoint(
+    hub: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (hub.folder / ".git" / "kept.safetensors").write_text(POINTER)
+    monkeypatch.chdir(hub.folder)
+    assert kept_by_lfs("../llama-bnb-4bit")
+    shutil.copy(SOUND / "llama-nf4" / "model.safetensors", hub.folder)
+    assert not kept_by_lfs("../llama-bnb-4bit")
+
+
+def test_many_pointers_are_asked_about_in_parts(hub: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(5):
+        (hub.folder / f"model-{number}.safetensors").write_text(POINTER)
+    monkeypatch.setattr("ckptdoctor.cli.hook._AT_ONCE", 2)
+    monkeypatch.chdir(hub.folder)
+    assert kept_by_lfs("../llama-bnb-4bit")
+    (hub.folder / "odd.bin").write_text(POINTER)  # of a kind that the attributes do not name
+    assert not kept_by_lfs("../llama-bnb-4bit")
 
 
 def test_nearest_checkpoint_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
