@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from .. import ruledata
 from ..checkpoint.nouns import Checkpoint, View
-from ..loaders.base import SkipList
+from ..loaders.base import SkipList, Test
 from ..loaders.registry import models
 from ..loaders.shared.modules import family
 
@@ -22,30 +22,48 @@ def skip_list(ckpt: Checkpoint, view: View, listed: object) -> list[str] | None:
     Entries that are right or match nothing stay as they are. Each loader that reads the list says by which names it
     wants to be told what is 16-bit.
     """
-    loaders = [lists for model, data in models(ruledata.load().loaders) if (lists := model.skip_list(data))]
+    readers = list(_readers())
     quantised = [m for s in view.signatures if family(s.stored.scheme).startswith("bnb-") for m in s.modules]
-    dense = [list(loader.unquantised(ckpt, view)) for loader in loaders]
+    dense = [list(reader.unquantised(ckpt, view)) for reader in readers]
     old = [item for item in listed if isinstance(item, str)] if isinstance(listed, list) else None
     most = max(map(len, dense), default=0)
     if len(old or ()) * (len(quantised) + most) > _MOST_TRIED or most > _LONGEST:
         return old  # a list that somebody has to look at
-    entries = [] if old is None else [entry for entry in old if not _hits(loaders, entry, quantised)]
-    head_is_dense = not any(module.rpartition(".")[2] == _HEAD for module in quantised)
-    if head_is_dense and not any(test(_HEAD) for loader in loaders for test in loader.tests(entries)):
+    entries = [entry for entry in old or () if not _hits(readers, entry, quantised)]
+    if _lacks_head(readers, entries, quantised):
         entries.append(_HEAD)
-    for loader, names in zip(loaders, dense, strict=True):
-        tests = loader.tests(entries)
-        entries += [name for name in names if not all(test(name) for test in tests)]
+    for reader, names in zip(readers, dense, strict=True):
+        entries += _unnamed(names, reader.tests(entries))
     if old is None and entries == [_HEAD]:
         return None  # what loaders leave out without being told
     return entries
 
 
-def _hits(loaders: Sequence[SkipList], entry: str, quantised: Sequence[str]) -> bool:
+def _readers() -> Iterator[SkipList]:
+    """Yield the loaders that read the list in a way of their own."""
+    for model, data in models(ruledata.load().loaders):
+        reader = model.skip_list(data)
+        if reader is not None:
+            yield reader
+
+
+def _lacks_head(readers: Sequence[SkipList], entries: Sequence[str], quantised: Sequence[str]) -> bool:
+    """Whether the output embedding is 16-bit, and named by no entry."""
+    if any(module.rpartition(".")[2] == _HEAD for module in quantised):
+        return False
+    return not any(test(_HEAD) for reader in readers for test in reader.tests(entries))
+
+
+def _unnamed(names: Sequence[str], tests: Sequence[Test]) -> list[str]:
+    """Return the names that some dialect of a loader does not find in its list."""
+    return [name for name in names if not all(test(name) for test in tests)]
+
+
+def _hits(readers: Sequence[SkipList], entry: str, quantised: Sequence[str]) -> bool:
     """Whether some loader would leave out a quantised module because of ``entry``."""
     return any(
-        test(loader.own(module))
-        for loader in loaders
-        for test in loader.tests([entry])
+        test(reader.own(module))
+        for reader in readers
+        for test in reader.tests([entry])
         for module in quantised
     )

@@ -14,12 +14,12 @@ from ...model import Location
 from ...skiplists.safe_regex import Untame
 from .. import facts
 from ..base import Data, Event, Plan, Run
-from . import own as adapter_alone
+from . import own, pairs, settings
 from . import targets as adapter_targets
 from .base import base_of
 from .tensors import CONFIG, WEIGHTS, parts
-from .with_base import Onto, doubt
-from .with_base import events as onto_events
+from .with_base import Adapted, doubt
+from .with_base import events as events_with_base
 
 _MATRICES_TURNED = ("gpt2", "openai-gpt", "imagegpt", "decision_transformer")
 """Model types whose linear layers are transformers' Conv1D, which keeps its weight as ``[in, out]``."""
@@ -60,23 +60,23 @@ def judge(run: Run, version: str = "") -> tuple[list[Event], str]:
     version = version or _newest(data)
     config = ckpt.object(CONFIG)
     found = parts(shard)
-    events = list(adapter_alone.config_events(config, version, data))
-    named = list(adapter_alone.name_events(found, facts.does(data, "names-may-carry-default", version)))
+    events = list(settings.config_events(config, version, data))
+    named = list(pairs.name_events(found, facts.does(data, "names-may-carry-default", version)))
     if named:
         return [*events, *named], ""
     base = base_of(ckpt.base) if ckpt.base is not None else NO_BASE
     default = _default_targets(ckpt, data, version)
     targets = adapter_targets.read(config, default)
     if isinstance(targets, str):
-        return [*events, *adapter_alone.pair_events(config, found, None)], targets
-    events += adapter_alone.pair_events(config, found, targets)
+        return [*events, *pairs.pair_events(config, found, None)], targets
+    events += pairs.pair_events(config, found, targets)
     try:
         if isinstance(base, str):
-            return [*events, *adapter_alone.target_events(config, found, targets)], base
+            return [*events, *own.target_events(config, found, targets)], base
         turned = ckpt.base is not None and ckpt.base.config.get("model_type") in _MATRICES_TURNED
-        onto = Onto(config, found, targets, base, turned)
-        unsure = doubt(onto, onto.targeted())
-        return [*events, *_base_name(ckpt), *([] if unsure else onto_events(onto))], unsure
+        adapted = Adapted(config, found, targets, base, turned)
+        unsure = doubt(adapted, adapted.targeted())
+        return [*events, *_base_name(ckpt), *([] if unsure else events_with_base(adapted))], unsure
     except Untame:
         return events, "an expression in the config takes too long to evaluate"
 

@@ -29,6 +29,12 @@ class Targets(NamedTuple):
     rank: int
     ranks: tuple[tuple[Expression, int], ...]
 
+    @property
+    def everywhere(self) -> bool:
+        """Whether a target is one in every layer, at one rank."""
+        limited = self.layers is not None or self.excluding is not None
+        return not (limited or self.excluded or self.ranks)
+
     def takes(self, name: str, *, linear: bool = False) -> bool:
         """Whether the module ``name`` (without PEFT's prefix) gets a pair; ``linear``: it is a linear layer."""
         if self.excluding is not None and self.excluding.fullmatch(name):
@@ -59,37 +65,47 @@ class Targets(NamedTuple):
         return found is not None and int(found["idx"]) in self.layers
 
 
+_UNMODELLED = {
+    "target_parameters and layer_replication are not modelled": ("target_parameters", "layer_replication"),
+    "this variant of LoRA is not modelled": (
+        "use_bdlora",
+        "trainable_token_indices",
+        "alora_invocation_tokens",
+    ),
+}
+
+
 def read(config: Mapping[str, object], default: tuple[str, ...] | None) -> Targets | str:
     """Read what a config targets, ``default`` where it names nothing; or say why that cannot be known."""
     targets = config.get("target_modules")
     targets = default if targets is None else targets
     if targets is None:
         return "no target_modules, and PEFT's default for this base is not known"
-    if config.get("target_parameters") or config.get("layer_replication"):
-        return "target_parameters and layer_replication are not modelled"
-    if (
-        config.get("use_bdlora")
-        or config.get("trainable_token_indices")
-        or config.get("alora_invocation_tokens")
-    ):
-        return "this variant of LoRA is not modelled"
+    for why, keys in _UNMODELLED.items():
+        if any(map(config.get, keys)):
+            return why
     try:
-        text = targets if isinstance(targets, str) else None
-        excluded = config.get("exclude_modules")
-        return Targets(
-            names=None if text is not None else _strings(targets),
-            expression=Expression(text) if text is not None and text.lower() != ALL_LINEAR else None,
-            all_linear=text is not None and text.lower() == ALL_LINEAR,
-            excluded=() if isinstance(excluded, str) else _strings(excluded),
-            excluding=Expression(excluded) if isinstance(excluded, str) and excluded else None,
-            saved=_plain(config.get("modules_to_save")),
-            layers=_layers(config.get("layers_to_transform")),
-            pattern=_plain(config.get("layers_pattern")),
-            rank=_rank(config.get("r", 8)),
-            ranks=_ranks(config.get("rank_pattern")),
-        )
+        return _read(config, targets)
     except (Untame, re.error):
         return "an expression in the config is not one that is evaluated here"
+
+
+def _read(config: Mapping[str, object], targets: object) -> Targets:
+    text = targets if isinstance(targets, str) else None
+    every = text is not None and text.lower() == ALL_LINEAR
+    excluded = config.get("exclude_modules")
+    return Targets(
+        names=None if text is not None else _strings(targets),
+        expression=Expression(text) if text is not None and not every else None,
+        all_linear=every,
+        excluded=() if isinstance(excluded, str) else _strings(excluded),
+        excluding=Expression(excluded) if isinstance(excluded, str) and excluded else None,
+        saved=_plain(config.get("modules_to_save")),
+        layers=_layers(config.get("layers_to_transform")),
+        pattern=_plain(config.get("layers_pattern")),
+        rank=_rank(config.get("r", 8)),
+        ranks=_ranks(config.get("rank_pattern")),
+    )
 
 
 def _listed(name: str, names: tuple[str, ...]) -> bool:

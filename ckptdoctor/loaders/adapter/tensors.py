@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from ...checkpoint.nouns import Shard
+from ...model import MAX_LOCATIONS, Location
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 PREFIX = "base_model.model."
@@ -72,3 +73,32 @@ def parts(shard: Shard) -> Parts:
 def tensor_name(module: str, pair: Pair, half: str) -> str:
     """Return the name of one half (``A`` or ``B``) as PEFT saves it."""
     return f"{module}.lora_embedding_{half}" if pair.embedding else f"{module}.lora_{half}.weight"
+
+
+def halves(found: Parts, modules: Sequence[str], half: str) -> tuple[Location, ...]:
+    """Return where one half of the pairs of ``modules`` is, or would be."""
+    return places([tensor_name(name, found.pairs[name], half) for name in modules[:MAX_LOCATIONS]])
+
+
+def places(tensors: Sequence[str]) -> tuple[Location, ...]:
+    """Return the places of the first tensors of an adapter file."""
+    return tuple(Location(WEIGHTS, tensor=name) for name in tensors[:MAX_LOCATIONS])
+
+
+def alone(found: Parts, half: str) -> list[str]:
+    """Return the modules that lack ``half`` (``A`` or ``B``) and have the other."""
+    own = half.lower()
+    return [name for name, pair in found.pairs.items() if getattr(pair, own) is None and (pair.a or pair.b)]
+
+
+def bare(name: str) -> str:
+    """Return a name without PEFT's prefix."""
+    return name.removeprefix(PREFIX)
+
+
+def template(name: str) -> str:
+    """Return a module's name with a star for each number."""
+    return _NUMBER.sub("*", name)
+
+
+_NUMBER = re.compile(r"(?<=\.)\d+(?=\.|\Z)")

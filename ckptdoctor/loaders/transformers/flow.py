@@ -46,15 +46,22 @@ def mixed_dtypes(
     if len(dtypes) < 2 or known.expected is None:
         return
     name = known.expected.architecture.removesuffix("ForCausalLM")
-    told: tuple[_Step, Outcome, str | None] | None = None
+    found = _first_clash(steps, name)
+    if found is not None:
+        step, outcome, error = found
+        at = (Location(view.owner.get(step.tensor, ""), tensor=step.tensor),)
+        yield Event("mixed-dtypes", outcome, {"dtypes": dtypes}, at, error=error)
+
+
+def _first_clash(steps: list[_Step], name: str) -> tuple[_Step, Outcome, str | None] | None:
+    """Return the step that stops the forward pass of a family of models, with outcome and error."""
     if name not in _KEEPS | _PROMOTES:
-        told = steps[-1], "unknown", None
-    elif clash := _clash(steps, keeps=name in _KEEPS):
-        step, given = clash
-        told = step, "fails-late", _ERROR.format(_NAMES[given], _NAMES[step.dtype])
-    if told is not None:
-        at = (Location(view.owner.get(told[0].tensor, ""), tensor=told[0].tensor),)
-        yield Event("mixed-dtypes", told[1], {"dtypes": dtypes}, at, error=told[2])
+        return steps[-1], "unknown", None
+    clash = _clash(steps, keeps=name in _KEEPS)
+    if clash is None:
+        return None
+    step, given = clash
+    return step, "fails-late", _ERROR.format(_NAMES[given], _NAMES[step.dtype])
 
 
 def _clash(steps: list[_Step], *, keeps: bool) -> tuple[_Step, str] | None:
@@ -77,20 +84,25 @@ def _clash(steps: list[_Step], *, keeps: bool) -> tuple[_Step, str] | None:
 def _steps(view: View, known: Architecture, converted: Callable[[Signature, str], bool]) -> Iterator[_Step]:
     tied = {name for group in known.expected.tied for name in group} if known.expected else set()
     for signature in view.signatures:
-        what, weight = kind(signature, known), signature.leaf("weight")
-        if weight is None or weight.dtype not in _NAMES or family(signature.stored.scheme) != "dense":
-            continue
-        if what not in ("embedding", "norm", "head", "linear", "other"):
+        what, dtype = kind(signature, known), _dense_dtype(signature)
+        if not dtype or what not in ("embedding", "norm", "head", "linear", "other"):
             continue
         for module in signature.modules:
-            if what in ("linear", "head") and converted(signature, module):
-                continue
             tensor = f"{module}.weight"
             if what == "head" and tensor in tied:
                 continue  # the embedding takes its place
-            yield _step(what, weight.dtype, tensor)
+            if what in ("linear", "head") and converted(signature, module):
+                continue
+            yield _step(what, dtype, tensor)
             if what == "embedding" and tensor in tied:
-                yield _Step(3, 0, 0, "head", weight.dtype, tensor)
+                yield _Step(3, 0, 0, "head", dtype, tensor)
+
+
+def _dense_dtype(signature: Signature) -> str:
+    """Return the dtype of a plain weight of floats, "" of anything else."""
+    weight = signature.leaf("weight")
+    plain = weight is not None and family(signature.stored.scheme) == "dense"
+    return weight.dtype if plain and weight and weight.dtype in _NAMES else ""
 
 
 def _step(what: str, dtype: str, tensor: str) -> _Step:

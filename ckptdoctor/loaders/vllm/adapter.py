@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from ...model import MAX_LOCATIONS, Fact, Location, Outcome, Target
-from ..adapter import own as adapter_alone
+from ...model import Fact, Location, Outcome, Target
+from ..adapter import pairs, settings
 from ..adapter import targets as adapter_targets
-from ..adapter.tensors import CONFIG, WEIGHTS, Parts, parts, tensor_name
+from ..adapter.tensors import CONFIG, WEIGHTS, Pair, Parts, alone, halves, parts, places, tensor_name
 from ..base import Event, Plan
 from .run import VllmRun
 
@@ -19,6 +19,8 @@ _FIELDS = ("r", "lora_alpha", "target_modules")
 _HEADS = {"classifier", "score"}
 _LIMIT = 16
 """Default of --max-lora-rank."""
+_LONE: dict[str, Outcome] = {"B": "fails", "A": "corrupt"}
+"""What a half that is missing costs (observed)."""
 NO_BASE = "an adapter: its base model decides"
 
 
@@ -49,41 +51,37 @@ def judge(run: VllmRun) -> tuple[list[Event], str]:
 
 
 def _refused(config: Mapping[str, object], target: Target) -> Iterator[Event]:
-    """Settings that PEFTHelper stops at."""
+    """Settings that PEFTHelper stops at: ``from_dict``, ``_validate_features`` and ``validate_legal``."""
     absent = tuple(key for key in _FIELDS if key not in config)
     if absent:
         error = "ValueError: Missing required configuration fields"
         yield Event("adapter-field-absent", "fails", {"keys": absent}, (Location(CONFIG),), error=error)
         return
-    for key, value, expected, error in adapter_alone.values(config):
+    for key, value, expected, error in settings.values(config):
         if key in ("r", "lora_alpha"):  # rank_pattern only from 0.32 on
-            told: dict[str, Fact] = {"key": key, "got": str(value)[:40], "expected": expected}
-            yield Event("adapter-value", "fails", told, (Location(CONFIG, f"/{key}"),), error=error)
-    saved = config.get("modules_to_save")
-    unsupported = {
-        "use_dora": bool(config.get("use_dora")),
-        "modules_to_save": bool(saved) and not (isinstance(saved, list) and set(map(str, saved)) <= _HEADS),
-        "bias": config.get("bias") not in (None, "none"),
-    }
-    texts = {
-        "use_dora": "ValueError: vLLM does not yet support DoRA.",
-        "modules_to_save": "ValueError: vLLM only supports modules_to_save being None.",
-        "bias": "ValueError: Adapter bias is not supported.",
-    }
-    for key in (key for key, held in unsupported.items() if held):
-        yield Event(
-            "adapter-unsupported", "fails", {"key": key}, (Location(CONFIG, f"/{key}"),), error=texts[key]
-        )
+            details: dict[str, Fact] = {"key": key, "got": str(value)[:40], "expected": expected}
+            yield Event("adapter-value", "fails", details, _at(key), error=error)
+    for key, error in _unsupported(config):
+        yield Event("adapter-unsupported", "fails", {"key": key}, _at(key), error=error)
     limit, rank = _limit(target), config.get("r")
     if isinstance(rank, int) and rank > limit:
         error = f"ValueError: LoRA rank {rank} is greater than max_lora_rank {limit}."
-        yield Event(
-            "adapter-rank-limit",
-            "fails",
-            {"rank": rank, "limit": limit},
-            (Location(CONFIG, "/r"),),
-            error=error,
-        )
+        yield Event("adapter-rank-limit", "fails", {"rank": rank, "limit": limit}, _at("r"), error=error)
+
+
+def _unsupported(config: Mapping[str, object]) -> Iterator[tuple[str, str]]:
+    """Yield the keys of variants of LoRA that vLLM has not, each with what it says."""
+    saved = config.get("modules_to_save")
+    if config.get("use_dora"):
+        yield "use_dora", "ValueError: vLLM does not yet support DoRA."
+    if saved and not (isinstance(saved, list) and set(map(str, saved)) <= _HEADS):
+        yield "modules_to_save", "ValueError: vLLM only supports modules_to_save being None."
+    if config.get("bias") not in (None, "none"):
+        yield "bias", "ValueError: Adapter bias is not supported."
+
+
+def _at(key: str) -> tuple[Location, ...]:
+    return (Location(CONFIG, f"/{key}"),)
 
 
 def _limit(target: Target) -> int:
@@ -92,30 +90,26 @@ def _limit(target: Target) -> int:
 
 
 def _tensors(found: Parts) -> Iterator[Event]:
-    """Names that are no half of a pair, and pairs without their B: each stops the load.
+    """Names that are no half of a pair, and pairs without their B: each stops ``LoRAModel.from_local_checkpoint``."""
+    odd = [*_odd(found)]
+    if odd:
+        error = "ValueError: … is unsupported LoRA weight"
+        yield Event("adapter-unsupported-tensor", "fails", {}, places(odd), count=len(odd), error=error)
+    for half, outcome in _LONE.items():
+        lone = alone(found, half)
+        if lone and not any(found.pairs[name].embedding for name in lone):
+            yield Event("adapter-half", outcome, {"half": half}, halves(found, lone, half), count=len(lone))
+
+
+def _odd(found: Parts) -> Iterator[str]:
+    """Yield what ``parse_fine_tuned_lora_name`` makes nothing of.
 
     Heads of classifiers are passed over: newer releases load them, and which is not recorded.
     """
-    odd = [
-        *(name for name in found.whole if not _HEADS & set(name.split("."))),
-        *(f"{name}.lora_magnitude_vector" for name, pair in found.pairs.items() if pair.magnitude),
-    ]
-    odd += [tensor_name(name, pair, "A") for name, pair in found.pairs.items() if found.labelled]
-    if odd:
-        places = tuple(Location(WEIGHTS, tensor=name) for name in odd[:MAX_LOCATIONS])
-        error = "ValueError: … is unsupported LoRA weight"
-        yield Event("adapter-unsupported-tensor", "fails", {}, places, count=len(odd), error=error)
-    outcomes: dict[str, Outcome] = {"b": "fails", "a": "corrupt"}
-    for half, outcome in outcomes.items():
-        lone = [
-            name for name, pair in found.pairs.items() if getattr(pair, half) is None and (pair.a or pair.b)
-        ]
-        if lone and not any(found.pairs[name].embedding for name in lone):
-            places = tuple(
-                Location(WEIGHTS, tensor=tensor_name(name, found.pairs[name], half.upper()))
-                for name in lone[:MAX_LOCATIONS]
-            )
-            yield Event("adapter-half", outcome, {"half": half.upper()}, places, count=len(lone))
+    yield from (name for name in found.whole if not _HEADS & set(name.split(".")))
+    yield from (f"{name}.lora_magnitude_vector" for name, pair in found.pairs.items() if pair.magnitude)
+    if found.labelled:
+        yield from (tensor_name(name, pair, "A") for name, pair in found.pairs.items())
 
 
 def _values(config: Mapping[str, object], found: Parts, limit: int) -> Iterator[Event]:
@@ -126,12 +120,11 @@ def _values(config: Mapping[str, object], found: Parts, limit: int) -> Iterator[
     targets = adapter_targets.read({**config, "target_modules": [], "modules_to_save": None}, None)
     if isinstance(targets, str) or targets.ranks or targets.rank <= 0:
         return
-    whole = {
-        name: pair
-        for name, pair in found.pairs.items()
-        if pair.a and pair.b and pair.a[0] == pair.b[1] and pair.a[0] <= limit
-    }
-    if len(whole) == len(found.pairs):
-        for event in adapter_alone.pair_events({}, found, targets):
-            if event.code == "adapter-rank":
-                yield event._replace(outcome="corrupt", error=None)
+    if all(_consistent(pair, limit) for pair in found.pairs.values()):
+        for event in pairs.rank_events(found, targets):
+            yield event._replace(outcome="corrupt", error=None)
+
+
+def _consistent(pair: Pair, limit: int) -> bool:
+    """Whether both halves are there, of one rank that the buffers have room for."""
+    return pair.a is not None and pair.b is not None and pair.a[0] == pair.b[1] and pair.a[0] <= limit

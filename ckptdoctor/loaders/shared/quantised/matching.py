@@ -18,6 +18,7 @@ Choose = Callable[[Signature, str], Layout | None]
 
 _BESIDE = frozenset({"bias", "k_scale", "v_scale", "q_scale", "kv_scale", "output_scale", "prob_scale"})
 """Leaves that are no part of a weight."""
+_CODES = frozenset({"I8", "U8", "F8_E4M3", "F8_E5M2"})
 _USUAL = frozenset({"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj", "lm_head"})
 _WHOLE = frozenset(FUSED) | {"query_key_value", "dense", "dense_h_to_4h", "dense_4h_to_h", "fc1", "fc2"}
 """Names of linear layers where the architecture is known to have such; elsewhere they may be something else."""
@@ -169,37 +170,37 @@ def differences(
     signature: Signature, layout: Layout | None, wanted: Mapping[str, Shape | None], loader: Parts
 ) -> Iterator[Difference]:
     """Yield the differences between the parts a loader asks for and those a module has."""
-    if layout is not None and family(signature.stored.scheme) == "dense" and signature.leaf("weight"):
+    weight = signature.leaf("weight")
+    if layout is not None and weight and family(signature.stored.scheme) == "dense":
         lacks = [loader.part_missing(name, layout) for name in wanted if name != "weight"]
-        yield Difference("dense-unlisted", "weight", worst([*lacks, *_excess(signature, wanted, loader)]))
+        excess = [loader.part_unplaced(part) for _, part in _excess(signature, wanted)]
+        yield Difference("dense-unlisted", "weight", worst([*lacks, *excess]))
         return
+    yield from _wanted(signature, layout, wanted, loader)
+    for leaf, part in _excess(signature, wanted):
+        yield Difference("part-unplaced", leaf, loader.part_unplaced(part))
+    if layout is None and weight and weight.dtype in _CODES:
+        yield Difference("plain-codes", "weight", loader.plain_codes(weight.dtype))
+
+
+def _wanted(
+    signature: Signature, layout: Layout | None, wanted: Mapping[str, Shape | None], loader: Parts
+) -> Iterator[Difference]:
+    """Yield the parts that are asked for and missing, or of another shape."""
     for name, shape in wanted.items():
         leaf = signature.leaf(name)
         if leaf is None:
             yield Difference("part-missing", name, loader.part_missing(name, layout))
         elif shape is not None and leaf.dtype and not _same(leaf.shape, shape):
-            yield Difference(
-                "part-shape",
-                name,
-                loader.part_misshapen(f"{signature.template}.{name}", layout, leaf, shape),
-                shape,
-                leaf.shape,
-            )
-    for leaf in signature.leaves:
-        if leaf.name not in wanted and leaf.name not in _BESIDE:
-            yield Difference(
-                "part-unplaced", leaf.name, loader.part_unplaced(f"{signature.template}.{leaf.name}")
-            )
-    weight = signature.leaf("weight")
-    if layout is None and weight and weight.dtype in ("I8", "U8", "F8_E4M3", "F8_E5M2"):
-        yield Difference("plain-codes", "weight", loader.plain_codes(weight.dtype))
+            outcome = loader.part_misshapen(f"{signature.template}.{name}", layout, leaf, shape)
+            yield Difference("part-shape", name, outcome, shape, leaf.shape)
 
 
-def _excess(signature: Signature, wanted: Mapping[str, Shape | None], loader: Parts) -> Iterator[Outcome]:
-    """Yield what each part costs that a module has too many."""
+def _excess(signature: Signature, wanted: Mapping[str, Shape | None]) -> Iterator[tuple[str, str]]:
+    """Yield leaf and ``template.leaf`` of each part that nothing asks for."""
     for leaf in signature.leaves:
         if leaf.name not in wanted and leaf.name not in _BESIDE:
-            yield loader.part_unplaced(f"{signature.template}.{leaf.name}")
+            yield leaf.name, f"{signature.template}.{leaf.name}"
 
 
 def _same(found: Shape, wanted: Shape) -> bool:
