@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 from . import loaders, ruledata
 from .checkpoint import load
 from .checkpoint.nouns import Checkpoint, View
-from .checks.base import NEEDS, Check, Context, Need
-from .judging import Judge
+from .checks.base import FROM_MODELS, NEEDS, Check, Context, Need
+from .judging.causes import Judge
+from .judging.verdicts import verdicts
 from .loaders.base import Plan, Reading, Run, default_files
 from .model import Crash, Fix, Hit, Report, Skip, Target
 from .skiplists.safe_regex import Untame
 from .sources.base import Source, Span, Unavailable
-from .verdicts import verdicts
 
 if TYPE_CHECKING:
     from .repairs.base import Repair
@@ -60,7 +60,7 @@ def examine(
     """Judge an already parsed checkpoint."""
     crashes: list[Crash] = []
     readings = [_read(ckpt, target, rulebook, crashes) for target in targets]
-    judge = Judge(ckpt, readings, rulebook, cards)
+    judge = Judge(ckpt, readings, frozenset(card.id for card in cards if _check(card.check) in FROM_MODELS))
     skips: dict[tuple[str, str], Skip] = {}
     for context in _contexts(ckpt, readings, cards):
         for card in cards:

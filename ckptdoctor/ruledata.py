@@ -77,8 +77,6 @@ class Card(NamedTuple):
     check: str
     """``bnb.companions``: the function ``companions`` of ``ckptdoctor/checks/bnb.py``."""
     params: Mapping[str, object]
-    """Two are no parameters of the check: ``yields_to`` (rules; where one of them names the cause, this is left out)
-    and ``model_decides`` (the rows count only where no model of the loader read the files; else its events do)."""
     message: str
     outcomes: Mapping[str, str | tuple[Row, ...]]
     """Loader → ``"computed"`` or rows in order; ``any`` stands for every loader not listed."""
@@ -86,6 +84,13 @@ class Card(NamedTuple):
     """Loader → observed versions, for computed outcomes."""
     fix: Mapping[str, str] = {}
     """``title``, ``safety`` and ``edits`` (a function of ``ckptdoctor/repairs``), or the ``command`` to type."""
+    yields_to: tuple[str, ...] = ()
+    """Rules; where one of them names the cause of the same module (or of all), this finding is left out and the cause
+    takes over its outcomes."""
+    decided_by: str = ""
+    """``model``: the rows count only where no model of the loader has read the files; else its events decide."""
+    foreign: bool = False
+    """Whether it is about what a loader does not read at all: a target that nobody asked for is then ``unknown``."""
 
 
 class Rulebook(NamedTuple):
@@ -234,7 +239,9 @@ def _card(data: Mapping[str, Any]) -> Card:
         for loader, rows in data["outcomes"].items()
     }
     observed = {loader: tuple(versions) for loader, versions in data["observed"].items()}
-    return Card(**{**data, "outcomes": outcomes, "observed": observed})
+    return Card(
+        **{**data, "outcomes": outcomes, "observed": observed, "yields_to": tuple(data.get("yields_to", ()))}
+    )
 
 
 def _row(data: Sequence[Any]) -> Row:

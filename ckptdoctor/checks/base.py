@@ -45,6 +45,16 @@ Check: TypeAlias = Callable[[Context, Params], Iterator[Hit | Skip]]
 """A card's ``check: family.name`` is the function ``name`` of ``ckptdoctor/checks/family.py``.
 Skip.rule is filled in by the engine (yield ``Skip("", kind, reason)``)."""
 
+FROM_MODELS: set[Check] = set()
+"""Checks that tell what the models of the loaders say, with the outcomes."""
+
+
+def from_models(check: Check) -> Check:
+    """Declare that a check tells what the models of the loaders say: ``@from_models``."""
+    FROM_MODELS.add(check)
+    return check
+
+
 NEEDS: dict[Check, Callable[[Context, Params], Iterator[Need]]] = {}
 
 

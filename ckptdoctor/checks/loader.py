@@ -6,14 +6,13 @@ from collections.abc import Iterator
 
 from ..loaders.base import Event
 from ..model import MAX_LOCATIONS, Hit, Location, Outcome, Skip
-from .base import Context, Params
-
-_NOT_FACTS = frozenset({"event", "foreign", "yields_to"})
+from .base import Context, Params, from_models
 
 
+@from_models
 def events(context: Context, params: Params) -> Iterator[Hit | Skip]:
     """Yield the events named ``event`` whose facts equal the other parameters."""
-    wanted = {key: value for key, value in params.items() if key not in _NOT_FACTS}
+    wanted = {key: value for key, value in params.items() if key != "event"}
     cases: dict[tuple[object, ...], list[tuple[str, Event]]] = {}
     for reading in context.readings:
         for event in reading.events:

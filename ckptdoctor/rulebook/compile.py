@@ -81,6 +81,7 @@ def card(rule: str, value: dict[str, Any], shown: Mapping[str, Any]) -> dict[str
         },
         "observed": observed.of_computed(shown),
         "fix": value.get("fix", {}),
+        **{key: value[key] for key in ("yields_to", "decided_by", "foreign") if key in value},
     }
 
 

@@ -41,8 +41,9 @@ def extended(rulebook: Rulebook, folders: Sequence[Path], plugins: Sequence[str]
             raise RulebookError(str(folder), None, "holds no card (*.yaml)")
         documents |= found
     validate.conform(validator, documents)
+    known = {*documents, *(card.id for card in rulebook.cards)}
     for rule, document in documents.items():
-        validate.card(rule, document, rulebook.loaders)
+        validate.card(rule, document, rulebook.loaders, known)
         _check(document, plugins)
         _fill(document.value)
     return _merged(rulebook, documents)

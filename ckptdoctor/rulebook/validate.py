@@ -28,7 +28,7 @@ def check(rules: Path, book: Rules) -> None:
         if documents:
             _schema(schema, documents)
     for rule, document in book.cards.items():
-        card(rule, document, book.loaders)
+        card(rule, document, book.loaders, book.cards)
     for documents in (book.loaders, book.schemes, book.architectures):
         for document in documents.values():
             _specs(document, document.value, ())
@@ -77,8 +77,8 @@ def _blame(document: Document, problem: ValidationError) -> RulebookError:
     return document.error(path, f"{where}: {message}" if where else message)
 
 
-def card(rule: str, document: Document, loaders: Collection[str]) -> None:
-    """Check what a schema cannot say of a card; ``loaders`` are those whose outcomes it may state."""
+def card(rule: str, document: Document, loaders: Collection[str], rules: Collection[str]) -> None:
+    """Check what a schema cannot say of a card; it may state outcomes of ``loaders`` and yield to ``rules``."""
     card = document.value
     if card.get("id", rule) != rule:
         raise document.error(("id",), f"id: the path makes it {rule!r}, got {card['id']!r}")
@@ -94,6 +94,9 @@ def card(rule: str, document: Document, loaders: Collection[str]) -> None:
         raise document.error(
             ("message",), "message: a brace that is no {placeholder} of lower-case letters and _"
         )
+    for place, other in enumerate(card.get("yields_to", ())):
+        if other not in rules or other == rule:
+            raise document.error(("yields_to", place), f"yields_to: there is no other rule {other!r}")
     for loader, rows in card.get("outcomes", {}).items():
         if loader != "any" and loaders and loader not in loaders:
             known = ", ".join(loaders)

@@ -15,16 +15,16 @@ from ..support import cards, mutants
 
 _ASSUMED = "it changes what assumed targets are told, and an example always names its targets"
 ALLOWED: dict[str, str] = {
-    "quant/method-unknown with.foreign dropped": _ASSUMED,
-    "quant/method-unknown with.foreign changed (True)": _ASSUMED,
-    "config/model-type-unknown with.foreign dropped": _ASSUMED,
-    "config/model-type-unknown with.foreign changed (True)": _ASSUMED,
-    "quant/method-passed-over with.foreign dropped": _ASSUMED,
-    "quant/method-passed-over with.foreign changed (True)": _ASSUMED,
-    "quant/mlx with.foreign dropped": _ASSUMED,
-    "quant/mlx with.foreign changed (True)": _ASSUMED,
+    "quant/method-unknown card.foreign dropped": _ASSUMED,
+    "quant/method-unknown card.foreign changed (True)": _ASSUMED,
+    "config/model-type-unknown card.foreign dropped": _ASSUMED,
+    "config/model-type-unknown card.foreign changed (True)": _ASSUMED,
+    "quant/method-passed-over card.foreign dropped": _ASSUMED,
+    "quant/method-passed-over card.foreign changed (True)": _ASSUMED,
+    "quant/mlx card.foreign dropped": _ASSUMED,
+    "quant/mlx card.foreign changed (True)": _ASSUMED,
     **{
-        f"quant/{rule} with.model_decides {change}": "an example runs its own rule alone: test_agreement sees it"
+        f"quant/{rule} card.decided_by {change}": "an example runs its own rule alone: test_agreement sees it"
         for rule in (
             "activation-scale",
             "packed-embedding",
@@ -35,10 +35,10 @@ ALLOWED: dict[str, str] = {
             "not-in-block-list",
             "role-shape",
         )
-        for change in ("dropped", "changed (True)")
+        for change in ("dropped", "changed ('model')")
     },
     **{
-        f"quant/{rule} with.{name}": "an example runs its own rule alone: test_skip_lists sees it"
+        f"quant/{rule} card.{name}": "an example runs its own rule alone: test_skip_lists sees it"
         for rule in ("part-missing", "part-shape", "part-unplaced", "plain-codes")
         for name in (
             "yields_to dropped",

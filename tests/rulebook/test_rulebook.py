@@ -82,6 +82,19 @@ BAD_CARDS = {
         10,
         "no version",
     ),
+    "yields to nothing": (
+        "references",
+        "yields_to: [sample/none]\nreferences",
+        10,
+        "no other rule 'sample/none'",
+    ),
+    "yields to itself": (
+        "references",
+        "yields_to: [sample/card]\nreferences",
+        10,
+        "no other rule 'sample/card'",
+    ),
+    "decided by whom": ("references", "decided_by: loader\nreferences", 10, "'model' was expected"),
     "never reached": (
         "references",
         'outcomes:\n  any:\n    - {versions: ">=1", outcome: ok}\n    - {versions: ">1", outcome: fails}\nreferences',

@@ -25,9 +25,12 @@ def known_releases(loaders: Mapping[str, Mapping[str, Any]]) -> Known:
 
 
 def of_card(card: Mapping[str, Any], known: Known) -> Iterator[Mutant]:
-    """Yield the mutants of one card: parameters, repair, rows, ``when`` facts, version bounds, outcome words."""
+    """Yield the mutants of one card: parameters, what the judge goes by, repair, rows, ``when``, bounds, words."""
     for name, params in of_value(card["params"], "with"):
         yield Mutant(name, {**card, "params": params})
+    fields = {key: card[key] for key in ("yields_to", "decided_by", "foreign") if key in card}
+    for name, changed in of_value(fields, "card"):
+        yield Mutant(name, {**{key: card[key] for key in card if key not in fields}, **changed})
     if "edits" in card["fix"]:
         without = {key: value for key, value in card["fix"].items() if key != "edits"}
         yield Mutant("fix.edits dropped", {**card, "fix": without})

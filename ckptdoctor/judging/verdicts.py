@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from . import ruledata
-from .checkpoint.nouns import Checkpoint, View
-from .loaders.base import Reading
-from .loaders.shared.weights import weight_bytes
-from .model import Crash, Evidence, Finding, Outcome, Skip, Verdict, worst
+from .. import ruledata
+from ..checkpoint.nouns import Checkpoint, View
+from ..loaders.base import Reading
+from ..loaders.shared.weights import weight_bytes
+from ..model import Crash, Evidence, Finding, Outcome, Skip, Verdict, worst
 
 _STRENGTH: tuple[Evidence, ...] = ("observed", "source", "assumed")
 

@@ -1,0 +1,125 @@
+"""Fold hits by cause, and let one cause take over what only follows from it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Collection, Sequence
+
+from ..checkpoint.nouns import Checkpoint
+from ..loaders.base import Reading
+from ..model import MAX_LOCATIONS, SEVERITIES, Facts, Finding, Hit, LoaderOutcome, Location
+from ..ruledata import Card
+from . import outcomes, words
+
+
+class _Case:
+    """The hits of one cause while they are being collected."""
+
+    def __init__(self, card: Card, hit: Hit) -> None:
+        self.card = card
+        self.hit = hit
+        self.count = hit.count
+        self.at: dict[Location, None] = dict.fromkeys(hit.at)
+        self.outcomes: dict[str, LoaderOutcome] = {}
+        self.guesses: set[str] = set()
+        """Targets whose outcome is a row of the card although a model of that loader read the files."""
+        self.unread = True
+
+
+class Judge:
+    """Collects hits of all cards over all views, then gives the findings.
+
+    ``telling``: rules of this run that tell what the models of the loaders say. Where there are none (``--select``),
+    the rows of a card that leaves the decision to the models count after all.
+    """
+
+    def __init__(self, ckpt: Checkpoint, readings: Sequence[Reading], telling: Collection[str]) -> None:
+        self._ckpt = ckpt
+        self._order = {reading.target.label: place for place, reading in enumerate(readings)}
+        self._telling = telling
+        self._cases: dict[str, _Case] = {}
+
+    def add(self, card: Card, hit: Hit, readings: Sequence[Reading]) -> None:
+        """Take in one hit that was found in the view of ``readings``."""
+        key = fingerprint(card.id, hit.subject, hit.facts)
+        case = self._cases.get(key)
+        if case is None:
+            case = self._cases[key] = _Case(card, hit)
+        else:
+            # The same cause in other places; another view repeats the same places.
+            if set(hit.at) - set(case.at):
+                case.count += hit.count
+            case.at |= dict.fromkeys(hit.at)
+        for reading in readings:
+            outcome = outcomes.outcome(card, hit, reading, told=card.id in self._telling)
+            if outcome is not None:
+                case.outcomes[reading.target.label] = outcome
+                if card.decided_by == "model" and self._telling and not reading.plan.unknown:
+                    case.guesses.add(reading.target.label)
+        case.unread = not case.outcomes and bool(readings)
+
+    def findings(self) -> tuple[Finding, ...]:
+        """Return the findings, worst severity first, then by rule id and message."""
+        found = [finding for key, case in self._cases.items() if (finding := self._finding(key, case))]
+        found = [finding for finding in self._merged(found) if not self._is_empty(finding)]
+        return tuple(sorted(found, key=lambda f: (SEVERITIES.index(f.severity), f.rule, f.message)))
+
+    def _finding(self, key: str, case: _Case) -> Finding | None:
+        every = tuple(sorted(case.outcomes.values(), key=lambda o: self._order.get(o.target.label, 0)))
+        severity = outcomes.severity(case.card, every, unread=case.unread)
+        if severity is None:
+            return None
+        card, hit = case.card, case.hit
+        at = [self._concrete(location) for location in list(case.at)[:MAX_LOCATIONS]]
+        given = words.of_hit(hit, case.count, at)
+        return Finding(
+            rule=card.id,
+            severity=severity,
+            message=words.render(card.message, given),
+            count=case.count,
+            locations=tuple(at),
+            facts=hit.facts,
+            outcomes=tuple(outcome for outcome in every if outcome.target.label not in case.guesses),
+            fix=words.fix(card, hit, given),
+            fingerprint=key,
+            subject=hit.subject,
+        )
+
+    def _merged(self, found: list[Finding]) -> list[Finding]:
+        """Leave out what only follows from a cause that another finding names; the cause takes over its outcomes."""
+        kept = {finding.fingerprint: finding for finding in found}
+        for finding in found:
+            causes = self._cases[finding.fingerprint].card.yields_to
+            for other in found if causes else ():
+                if other.rule in causes and other.subject in ("", finding.subject):
+                    self._take_over(kept, other.fingerprint, finding)
+                    break
+        return list(kept.values())
+
+    def _take_over(self, kept: dict[str, Finding], key: str, finding: Finding) -> None:
+        """Put the outcomes of ``finding`` on the cause at ``key`` and drop it."""
+        cause, case = kept[key], self._cases[key]
+        both = outcomes.worst_of_both(cause.outcomes, finding.outcomes, self._order)
+        severity = outcomes.severity(case.card, both, unread=case.unread) or cause.severity
+        kept[key] = cause._replace(outcomes=both, severity=severity)
+        kept.pop(finding.fingerprint, None)
+
+    def _is_empty(self, finding: Finding) -> bool:
+        """Whether every loader in scope was modelled and minds nothing of what a card about reading tells."""
+        case = self._cases[finding.fingerprint]
+        return bool(case.guesses) and case.card.kind == "reading" and not finding.outcomes
+
+    def _concrete(self, location: Location) -> Location:
+        """Fill in line and column of a JSON pointer."""
+        doc = self._ckpt.docs.get(location.file)
+        if location.pointer is None or location.line is not None or doc is None:
+            return location
+        place = doc.locate(location.pointer)
+        return location._replace(line=place[0], column=place[1]) if place else location
+
+
+def fingerprint(rule: str, subject: str, facts: Facts) -> str:
+    """Return the identity of a cause: rule, name template and facts; no file, directory or wording."""
+    text = json.dumps([rule, subject, sorted(facts.items())], separators=(",", ":"), default=str)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
