@@ -64,7 +64,7 @@ def main() -> None:
                     "id": damage,
                     "path": str(place),
                     "sound": str(made / name),
-                    "options": {"class": name},
+                    "options": {"class": name} if args.loader == "transformers" else {},
                 }
                 try:
                     result = process.ask(question, args.timeout)
