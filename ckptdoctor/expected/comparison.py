@@ -69,6 +69,11 @@ class Comparison(NamedTuple):
         return self.found / self.expected if self.expected else 1.0
 
 
+_OLD_NORMS = {"LayerNorm.gamma": "LayerNorm.weight", "LayerNorm.beta": "LayerNorm.bias"}
+"""What TensorFlow called them. transformers renames these on load (``_fix_state_dict_key_on_load`` of 4.x,
+conversion_mapping.py of 5.x), and vLLM's BERT does (``models/bert.py``)."""
+
+
 class _Use(NamedTuple):
     """Stored tensors (one leaf of one signature) put to one expected template."""
 
@@ -152,6 +157,10 @@ class _Comparer:
 
     def _spellings(self, tensor: str) -> Iterator[str]:
         yield tensor
+        for old, new in _OLD_NORMS.items():
+            if tensor.endswith(old):
+                tensor = tensor.removesuffix(old) + new
+                yield tensor
         for there, here in self._expected.renamed:
             if tensor == there or tensor.startswith(f"{there}."):
                 tensor = here + tensor[len(there) :]

@@ -18,7 +18,7 @@ import yaml
 from tests.observe.ops import OPERATIONS
 from tests.observe.paths import BROKEN, SOUND
 
-KEYS = {"id", "base", "as", "ops", "why", "options", "twin", "onto"}
+KEYS = {"id", "base", "as", "ops", "why", "options", "twin", "onto", "lost"}
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,8 @@ class Case:
 
     `family` is the recipe file it comes from, or "sound"; `options` are load options, by loader; `twin` is the
     sound checkpoint whose values a right load gives, None where a recipe mixes two on purpose; `onto` is the sound
-    checkpoint that an adapter (and its twin) is put on, None for the one that its config names.
+    checkpoint that an adapter (and its twin) is put on, None for the one that its config names; `lost` says that
+    something of the model is stored which a loader that goes on has dropped, whatever it answers then.
     """
 
     id: str
@@ -39,6 +40,11 @@ class Case:
     options: dict[str, dict[str, Any]] = field(default_factory=dict)
     twin: str | None = None
     onto: str | None = None
+    lost: bool = False
+
+    def outcome(self, observed: str) -> str:
+        """What an observed outcome means for this case."""
+        return "corrupt" if self.lost and observed == "ok" else observed
 
 
 def load_cases(families: Iterable[str] | None = None) -> list[Case]:
@@ -64,7 +70,18 @@ def read_case(row: dict[str, Any], family: str) -> Case:
         raise ValueError(f"{family}/{row['id']}: {sorted(unknown) or 'one operation per item'}")
     options, twin = row.get("options", {}), row.get("twin", row["base"])
     name = row.get("as", row["base"])
-    return Case(row["id"], row["base"], name, row["why"], family, ops, options, twin, row.get("onto"))
+    return Case(
+        row["id"],
+        row["base"],
+        name,
+        row["why"],
+        family,
+        ops,
+        options,
+        twin,
+        row.get("onto"),
+        bool(row.get("lost")),
+    )
 
 
 def sound_names() -> list[str]:

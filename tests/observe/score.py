@@ -66,7 +66,9 @@ def _judge(case: Case, records: list[dict[str, object]]) -> Iterator[Triple]:
             base=None if base is None else open_source(base),
         )
     for name, record, verdict in zip(names, records, report.verdicts, strict=True):
-        yield Triple(case.id, name, str(record["outcome"]), verdict, _raised(record["exception"]))
+        yield Triple(
+            case.id, name, case.outcome(str(record["outcome"])), verdict, _raised(record["exception"])
+        )
 
 
 def _raised(exception: object) -> str | None:

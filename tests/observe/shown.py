@@ -70,7 +70,7 @@ def _confirmed(records: Iterable[dict[str, Any]]) -> Iterator[tuple[Finding, Loa
     """Yield every finding with each of its outcomes that the loader showed."""
     by_case: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for record in records:
-        if record["outcome"] not in ("ok", "env"):
+        if record["outcome"] != "env":
             by_case[record["case"]].append(record)
     for case in load_cases():
         if case.id in by_case:
@@ -79,7 +79,9 @@ def _confirmed(records: Iterable[dict[str, Any]]) -> Iterator[tuple[Finding, Loa
 
 def _of_case(case: Case, records: Sequence[dict[str, Any]]) -> Iterator[tuple[Finding, LoaderOutcome]]:
     targets = [parse_target(ran_with(target_of(record), record)) for record in records]
-    did = {target.label: record["outcome"] for target, record in zip(targets, records, strict=True)}
+    did = {
+        target.label: case.outcome(record["outcome"]) for target, record in zip(targets, records, strict=True)
+    }
     base = adapter_base(case)
     with made(case) as path:
         for onto in {
@@ -89,7 +91,7 @@ def _of_case(case: Case, records: Sequence[dict[str, Any]]) -> Iterator[tuple[Fi
             held = None if onto is None else open_source(onto)
             for finding in check_source(open_source(path), targets, base=held).findings:
                 for outcome in finding.outcomes:
-                    if outcome.outcome == did[outcome.target.label]:
+                    if outcome.outcome == did[outcome.target.label] != "ok":
                         yield finding, outcome
 
 

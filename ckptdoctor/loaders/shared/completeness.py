@@ -32,10 +32,8 @@ def tensor_events(
         return
     strangers = sum(row.total for row in found.unexpected)
     if found.matched < _FEW and found.expected > 1 and strangers >= found.found:
-        wrapped = _wrapper(view)
-        known_to_be = worst([loader.missing(_EVERYTHING), loader.unexpected("")])
-        outcome = known_to_be if wrapped or not view.signatures else "unknown"
-        yield Event("foreign-names", outcome, {"wrapped": wrapped}, (Location(""),))
+        outcome = worst([loader.missing(_EVERYTHING), loader.unexpected("")])
+        yield Event("foreign-names", outcome, {"wrapped": _wrapper(view)}, (Location(""),))
         return
     yield from _missing(found, loader)
     yield from _unexpected(found, known, loader)
@@ -74,16 +72,45 @@ def _missing(found: Comparison, loader: Completeness) -> Iterator[Event]:
 
 
 def _unexpected(found: Comparison, known: Architecture, loader: Completeness) -> Iterator[Event]:
-    """Yield an event for every template of which tensors are stored that nothing asks for."""
+    """Yield an event for every template of which tensors are stored that nothing asks for.
+
+    What a loader passes over without a word is no harm (a buffer, a leftover), unless the model that was saved had it
+    as a part: a parameter of a module that config.json leads to as well, or layers beyond those it counts.
+    """
     foreign = _component(known)
+    surplus = [extra for extra in found.unexpected if _is_known(extra.template, known)]
+    if all(known.kinds.get(extra.template) == "expert" for extra in surplus):
+        surplus = []
+    if surplus:
+        outcome = worst([loader.surplus(extra.template) for extra in surplus])
+        yield Event(
+            "more-layers", outcome, {}, (), surplus[0].template, sum(extra.total for extra in surplus)
+        )
     for extra in found.unexpected:
+        if extra in surplus:
+            continue
         outcome = loader.unexpected(extra.template)
-        if known.expected is not None and extra.template in known.expected.entries:
-            # more layers than config.json counts: which of the two is right cannot be known from here
+        if _is_parameter(extra.template, known):
+            lost = "corrupt" if outcome == "ok" else outcome
+            yield Event("parameter-dropped", lost, {}, (), extra.template, extra.total)
+            continue
+        if _is_known(extra.template, known):  # an expert beyond those that are counted
             outcome = worst([outcome, "unknown"])
         elif outcome != "ok" and extra.template in foreign:
             outcome = "unknown"
         yield Event("unexpected-tensor", outcome, {}, (), extra.template, extra.total)
+
+
+def _is_known(template: str, known: Architecture) -> bool:
+    return known.expected is not None and (
+        template in known.expected.entries or template in known.expected.fused
+    )
+
+
+def _is_parameter(template: str, known: Architecture) -> bool:
+    """Whether this is a bias of a module of which the weight is asked for."""
+    module, _, leaf = template.rpartition(".")
+    return leaf == "bias" and _is_known(f"{module}.weight", known)
 
 
 def _wrapper(view: View) -> str:

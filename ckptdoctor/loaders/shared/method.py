@@ -29,6 +29,11 @@ class Completeness(ABC):
     def unexpected(self, template: str) -> Outcome:
         """Say what it costs that tensors are stored that nothing asks for."""
 
+    def surplus(self, template: str) -> Outcome:
+        """Say what it costs that tensors of layers beyond those that config.json counts are stored."""
+        outcome = self.unexpected(template)
+        return "corrupt" if outcome == "ok" else outcome
+
     @abstractmethod
     def mismatched(self, row: Mismatch) -> Outcome:
         """Say what it costs that plain tensors have another shape than config.json leads to."""

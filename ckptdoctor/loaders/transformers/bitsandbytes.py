@@ -95,6 +95,10 @@ class BitsAndBytes(TransformersMethod):
         """4.x looks for the module that a companion belongs to by its name."""
         return "fails" if ".weight." in template and not self.run.does("adds-base-prefix") else "ok"
 
+    def surplus(self, template: str) -> Outcome:
+        """As for any companion without its module."""
+        return self.unexpected(f"{template}.absmax") if not self.run.does("adds-base-prefix") else "corrupt"
+
     def mismatched(self, row: Mismatch) -> Outcome:
         """Nobody looks at the shape of a weight that is quantised on load."""
         module = row.name.removesuffix(".weight")

@@ -13,6 +13,9 @@ from ...model import Outcome
 from ..shared.method import Method, Read
 from .run import TransformersRun
 
+_PAIRS = {"gate_proj": "up_proj", "up_proj": "gate_proj", "w1": "w3", "w3": "w1"}
+"""Matrices of an expert that core_model_loading.py concatenates (``Concatenate`` in conversion_mapping.py of 5.x)."""
+
 
 class TransformersMethod(Method):
     """transformers under one quantiser; found by its name in `methods`."""
@@ -33,7 +36,7 @@ class TransformersMethod(Method):
         if row.kind == "norm" and sharded and self.run.does("sharded-norms-stay-meta"):
             return "fails-late"
         if row.kind == "expert" and self.run.experts_are_fused:
-            return "fails" if self._some_experts(row) else "corrupt"
+            return "fails" if self._some_experts(row) or self._half_of_a_pair(row) else "corrupt"
         return "corrupt"
 
     def unexpected(self, template: str) -> Outcome:
@@ -62,6 +65,14 @@ class TransformersMethod(Method):
         expected = self.run.known.expected
         start = f"{expected.prefix if expected else ''}."
         return any(signature.template.startswith(start) for signature in self.run.view.signatures)
+
+    def _half_of_a_pair(self, row: Missing) -> bool:
+        """Whether these are one of the two matrices that are joined into ``gate_up_proj``, and the other is stored."""
+        found = self.run.known.comparison
+        gone = {other.template for other in found.missing} if found else set()
+        module, _, last = row.template.removesuffix(".weight").rpartition(".")
+        partner = _PAIRS.get(last)
+        return partner is not None and f"{module}.{partner}.weight" not in gone
 
     def _some_experts(self, row: Missing) -> bool:
         """Whether a layer lacks some of its experts but not all of them."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from ...checkpoint.nouns import Signature
 from ...expected.comparison import Missing
 from ...model import Outcome
@@ -13,6 +15,8 @@ from .method import VllmMethod
 from .tensors import siblings_present
 
 _BNB = ("bnb-4bit", "bnb-8bit")
+_POSITIONS = re.compile(r"(?:^|\.)(?:wpe|\w*position\w*|\w*token_type\w*)$")
+"""Names of what is a plain ``nn.Embedding`` in ``models/gpt2.py``, ``opt.py`` and ``bert.py``."""
 
 
 class Dense(VllmMethod):
@@ -38,13 +42,22 @@ class Dense(VllmMethod):
     def missing(self, row: Missing) -> Outcome:
         """``track_weights_loading`` raises, but exempts modules whose method post-processes weights (≥ 0.21).
 
-        Those are linear layers, embeddings and the head; norms are always missed.
+        Those are linear layers, embeddings and the head; norms and plain ``nn.Embedding`` are always missed.
         """
+        if self._plain(row):
+            return "fails"
         if siblings_present(row, self.run):
             return "corrupt"
         router = row.template.removesuffix(".weight").rpartition(".")[2] in ROUTERS
         exempt = router or row.kind in ("linear", "bias", "embedding", "head", "expert")
         return "corrupt" if exempt and self.run.does("missing-linear-is-silent") else "fails"
+
+    def _plain(self, row: Missing) -> bool:
+        """Whether no method post-processes these: biases of norms, and embeddings of positions."""
+        module = row.template.rpartition(".")[0]
+        weight = self.run.known.kinds.get(f"{module}.weight", "")
+        positions = row.kind == "embedding" and _POSITIONS.search(module) is not None
+        return positions or (row.kind == "bias" and weight == "norm")
 
     def cache_scale(self) -> Outcome:
         """``maybe_remap_kv_scale_name`` of weight_utils.py in every model; later only a method brings the mapping."""
