@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from ...model import Location
 from ..base import Event
+from ..shared.configs import shown
 from ..shared.modules import is_mlx
 from .run import TransformersRun
 
@@ -42,9 +43,10 @@ def _refused(run: TransformersRun) -> Iterator[Event]:
     value = config.get("quantization_config")
     if value is None:
         if "quantization_config" in config and run.does("null-quantization-raises"):
-            yield Event("quantization-config-type", "fails", {}, _AT, error=_NULL)
+            yield Event("quantization-config-null", "fails", {}, _AT, error=_NULL)
     elif not isinstance(value, dict):
-        yield Event("quantization-config-type", "fails", {}, _AT)
+        error = f"AttributeError: '{type(value).__name__}' object has no attribute 'to_dict'"
+        yield Event("quantization-config-type", "fails", {"got": shown(value)}, _AT, error=error)
     elif is_mlx(run.ckpt):
         yield Event("mlx", "fails", {}, _AT, error=_NO_METHOD)
     elif block.get("load_in_4bit") and block.get("load_in_8bit"):
