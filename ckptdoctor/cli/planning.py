@@ -23,7 +23,7 @@ from ..model import (
 from ..render import Page
 from ..render.json import as_dict
 from ..render.layout import OUTCOME_STYLE, Line, Segment, amount, columns, hang, pad, paint, seg
-from ..render.safe import clean, elide
+from ..render.safe import clean, dumps, elide
 
 FEW = 6
 """Edits of one kind that are shown one by one."""
@@ -61,7 +61,7 @@ def as_json(plan: Plan, *, applied: str | None) -> str:
         "before": as_dict(plan.before),
         "after": as_dict(plan.after),
     }
-    return json.dumps(value, ensure_ascii=True, indent=2) + "\n"
+    return dumps(value)
 
 
 def _edits(finding: Finding) -> tuple[Edit, ...]:

@@ -7,6 +7,8 @@ import time
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from ..render.safe import clean
+
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
     from rich.progress import TaskID
@@ -42,7 +44,7 @@ class Progress:
 
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("files"))
         self._bar = Bar(*columns, console=Console(stderr=True), transient=True)
-        self._task = self._bar.add_task(f"Reading {escape(self._label)}", total=None)
+        self._task = self._bar.add_task(f"Reading {escape(clean(self._label))}", total=None)
         self._bar.start()
 
     def __enter__(self) -> Progress:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 
 import click
@@ -25,6 +24,7 @@ def _show(rule: str | None, form: str) -> int:
     from .. import ruledata
     from ..render.card import card_lines, list_lines
     from ..render.layout import paint
+    from ..render.safe import dumps
 
     cards = ruledata.load().cards
     if rule is not None:
@@ -35,7 +35,7 @@ def _show(rule: str | None, form: str) -> int:
     if form == "json":
         fields = ("id", "kind", "severity", "status", "check", "message")
         value = [{key: getattr(card, key) for key in fields} | dict(prose(card.id)) for card in cards]
-        write(json.dumps(value if rule is None else value[0], indent=2) + "\n", None)
+        write(dumps(value if rule is None else value[0]), None)
         return 0
     page = page_for(sys.stdout)
     if rule is None:

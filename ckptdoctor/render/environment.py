@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -16,6 +15,7 @@ from ..releases import newest
 from ..remedy import Remedy
 from . import Page
 from .layout import Line, Segment, amount, columns, flow, hang, pad, paint, seg
+from .safe import dumps
 
 _SOURCE = {
     "observed": "seen in a real run",
@@ -73,7 +73,7 @@ def as_json(report: Installation) -> str:
         "command": report.command or None,
         "unsolved": [_problem(problem) for problem in report.remedy.stuck],
     }
-    return json.dumps(value, ensure_ascii=True, indent=2) + "\n"
+    return dumps(value)
 
 
 def _problem(problem: Problem) -> dict[str, object]:

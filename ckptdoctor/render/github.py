@@ -11,7 +11,7 @@ from ..folding import spans
 from ..model import Finding, Report, worst
 from . import Page
 from .places import path_of
-from .safe import clean
+from .safe import clean, inert, marked
 from .verdicts import entries
 
 _COMMAND = {"error": "error", "warning": "warning", "note": "notice"}
@@ -33,7 +33,7 @@ def _report(report: Report, page: Page) -> Iterator[str]:
         f"{e.verdict.target.loader} {e.version} {e.verdict.outcome}" for e in entries(report.verdicts)
     )
     known = f" ({len(report.suppressed)} accepted)" if report.suppressed else ""
-    yield f"ckptdoctor: {_line(report.target)}: {_line(verdicts) or 'no verdict'}{known}"
+    yield inert(f"ckptdoctor: {clean(report.target)}: {clean(verdicts) or 'no verdict'}{known}")
 
 
 def _annotation(report: Report, finding: Finding, page: Page) -> str:
@@ -59,14 +59,10 @@ def _message(report: Report, finding: Finding, page: Page) -> str:
     return "\n".join([*map(clean, parts), *([remedy] if remedy else [])])
 
 
-def _line(text: str) -> str:
-    return clean(text)
-
-
 def _data(text: str) -> str:
     """Escape as the runner unescapes; a line break stays one, inside the annotation."""
     escaped = "\n".join(map(clean, text.split("\n"))).replace("%", "%25")
-    return escaped.replace("\r", "%0D").replace("\n", "%0A")
+    return marked(escaped.replace("\n", "%0A"))
 
 
 def _property(text: str) -> str:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from .._version import __version__
 from ..folding import Range, ranges
 from ..model import BytesRead, Finding, LoaderOutcome, Location, Report, Verdict
 from . import Page
+from .safe import dumps
 
 SCHEMA = 1
 
@@ -18,7 +17,7 @@ def render(reports: Sequence[Report], page: Page) -> str:
     """Return one report as an object, several under ``reports``; ASCII, so no control character leaves."""
     several = len(reports) != 1
     value = {"schema": SCHEMA, "reports": [as_dict(r) for r in reports]} if several else as_dict(reports[0])
-    return json.dumps(value, ensure_ascii=True, allow_nan=False, indent=2) + "\n"
+    return dumps(value)
 
 
 def as_dict(report: Report) -> dict[str, object]:
@@ -78,7 +77,7 @@ def _finding(finding: Finding) -> dict[str, object]:
         "subject": finding.subject or None,
         "count": finding.count,
         "locations": [_location(place) for place in finding.locations],
-        "facts": {name: _plain(value) for name, value in finding.facts.items()},
+        "facts": dict(finding.facts),
         "outcomes": [_outcome(item) for item in finding.outcomes],
         "fix": None if fix is None else {"title": fix.title, "safety": fix.safety},
         "fingerprint": finding.fingerprint,
@@ -121,14 +120,3 @@ def _verdict(verdict: Verdict) -> dict[str, object]:
         "tensor_parallel": None if verdict.tensor_parallel is None else list(verdict.tensor_parallel),
         "weights": verdict.weights,
     }
-
-
-def _plain(value: object) -> object:
-    """Return a fact as JSON can hold it: tuples become lists; NaN and infinities become text."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    if isinstance(value, (tuple, list)):
-        return [_plain(item) for item in value]
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    return value

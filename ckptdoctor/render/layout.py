@@ -7,7 +7,7 @@ from typing import NamedTuple, TypeAlias
 
 from ..model import Outcome, Severity
 from . import Page
-from .safe import clean, elide, width
+from .safe import clean, elide, inert, width
 
 SGR = {
     "ok": "32",
@@ -60,7 +60,8 @@ def seg(text: str, style: str = "") -> Segment:
 
 def paint(lines: Iterable[Line], page: Page) -> str:
     """Return ``lines`` as one text: ANSI colours if the page has them, ASCII if it has nothing else."""
-    text = "".join("".join(_paint(segment, page.color) for segment in _trim(line)) + "\n" for line in lines)
+    rows = ("".join(_paint(segment, page.color) for segment in _trim(line)) for line in lines)
+    text = inert("".join(row + "\n" for row in rows))
     return text if page.unicode else _ascii(text)
 
 
@@ -73,7 +74,8 @@ def _trim(line: Line) -> Line:
 
 
 def _paint(segment: Segment, color: bool) -> str:
-    return f"\x1b[{SGR[segment.style]}m{segment.text}\x1b[0m" if color and segment.style else segment.text
+    text = clean(segment.text)
+    return f"\x1b[{SGR[segment.style]}m{text}\x1b[0m" if color and segment.style else text
 
 
 def _ascii(text: str) -> str:

@@ -9,7 +9,7 @@ from ..folding import spans
 from ..model import Finding, Location, Report, Target, worst
 from . import Page
 from .layout import OUTCOME_GLYPH, size
-from .safe import clean
+from .safe import clean, inert
 from .verdicts import Entry, entries
 
 _SPECIAL = re.compile(r"[\\`*_{}\[\]#!|~$<>&@]")
@@ -21,7 +21,7 @@ _SIGN = {"error": "❌", "warning": "⚠️", "note": "ℹ️"}
 
 def render(reports: Sequence[Report], page: Page) -> str:
     """Return a section per checkpoint: verdicts, findings, what could not be judged."""
-    return "\n".join(line for report in reports for line in _report(report, page)) + "\n"
+    return inert("\n".join(line for report in reports for line in _report(report, page)) + "\n")
 
 
 def _report(report: Report, page: Page) -> Iterator[str]:

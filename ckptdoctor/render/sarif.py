@@ -5,8 +5,6 @@ https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/sarif-v2.1.0-errata01
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
@@ -15,7 +13,7 @@ from .._version import __version__
 from ..model import Finding, Location, Report, Suppressed
 from . import Page
 from .places import path_of
-from .safe import clean
+from .safe import clean, dumps
 
 SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 FINGERPRINT = "ckptdoctor/v1"
@@ -26,7 +24,7 @@ _RELATED = 20
 def render(reports: Sequence[Report], page: Page) -> str:
     """Return one log with one run over all checkpoints; ASCII, so no control character leaves."""
     log = {"$schema": SCHEMA, "version": "2.1.0", "runs": [_run(reports, page)]}
-    return json.dumps(log, ensure_ascii=True, allow_nan=False, indent=2) + "\n"
+    return dumps(log)
 
 
 def _run(reports: Sequence[Report], page: Page) -> dict[str, Any]:
@@ -42,7 +40,7 @@ def _run(reports: Sequence[Report], page: Page) -> dict[str, Any]:
         result = _result(report, finding, order, page)
         if told:
             result["suppressions"] = (
-                [{"kind": "external", "justification": clean(item.reason)}] if item else []
+                [{"kind": "external", "justification": _text(item.reason)}] if item else []
             )
         results.append(result)
     driver = {"name": "ckptdoctor", "version": __version__, "semanticVersion": __version__}
@@ -76,16 +74,19 @@ def _rule(rule: str, page: Page) -> dict[str, Any]:
 def _result(report: Report, finding: Finding, order: Mapping[str, int], page: Page) -> dict[str, Any]:
     first, *others = finding.locations or (None,)
     outcomes = {item.target.label: item.outcome for item in finding.outcomes}
-    facts = {key: _plain(value) for key, value in finding.facts.items()}
     result: dict[str, Any] = {
         "ruleId": finding.rule,
         "ruleIndex": order[finding.rule],
         "level": finding.severity,
-        "message": {"text": clean(finding.message)},
+        "message": {"text": _text(finding.message)},
         "locations": [_location(report, first, page)],
         "partialFingerprints": {FINGERPRINT: finding.fingerprint},
         "occurrenceCount": finding.count,
-        "properties": {"checkpoint": clean(report.target), "outcomes": outcomes, "facts": facts},
+        "properties": {
+            "checkpoint": clean(report.target),
+            "outcomes": outcomes,
+            "facts": dict(finding.facts),
+        },
     }
     if others:
         result["relatedLocations"] = [
@@ -121,6 +122,11 @@ def uri(path: str) -> str:
     )
 
 
+def _text(text: str) -> str:
+    """Return a plain text message: a name in it is no link (§3.11.6: ``[text](target)``)."""
+    return clean(text).replace("](", "] (")
+
+
 def _invocation(reports: Sequence[Report]) -> dict[str, Any]:
     notes = [("error", f"{crash.rule} crashed: {crash.error}") for r in reports for crash in r.crashes]
     notes += [("error", f"{r.target}: {r.nothing}") for r in reports if r.nothing]
@@ -131,12 +137,5 @@ def _invocation(reports: Sequence[Report]) -> dict[str, Any]:
         for skip in report.skips
         if skip.kind == "blind"
     ]
-    told = [{"level": level, "message": {"text": clean(text)}} for level, text in notes]
+    told = [{"level": level, "message": {"text": _text(text)}} for level, text in notes]
     return {"executionSuccessful": whole, "toolExecutionNotifications": told}
-
-
-def _plain(value: object) -> object:
-    """Return a fact as JSON can hold it."""
-    if isinstance(value, tuple):
-        return [_plain(item) for item in value]
-    return str(value) if isinstance(value, float) and not math.isfinite(value) else value

@@ -423,6 +423,11 @@ def test_progress_appears_only_when_it_takes_long(monkeypatch: pytest.MonkeyPatc
         slow(1, 3)
         slow(3, 3)
     assert "[red]model" in capsys.readouterr().err
+    with progress.Progress("a\x1b]0;owned\x07b\u202ec") as named:
+        named(1, 3)
+    said = capsys.readouterr().err
+    assert r"a\x1b]0;owned\x07b\u202ec" in said
+    assert "\x1b]" not in said
 
 
 @pytest.mark.parametrize(
