@@ -33,7 +33,8 @@ CARDS = """\
    `python -m tests.observe.shown`; everything else is cited in `references`.
 7. `errors` are further texts that lead here; `ckptdoctor explain` finds the rule by them.
 8. `examples.bad` are tiny checkpoints with the exact messages they must give, `examples.good` must stay silent. They
-   are the rule's tests; every datum of a card needs an example that turns red without it.
+   are the rule's tests; every datum of a card needs an example that turns red without it. Long ones share one
+   recipe, `examples.base`, and state only their `change` of it (a merge patch: `null` removes a key).
 9. A rule is fixable when a bad example states the `fixed` checkpoint.
 10. `status: preview` until a real loader or a cited thread shows the harm. Schemas: `card.schema.json`,
     `loader.schema.json`, `scheme.schema.json`.

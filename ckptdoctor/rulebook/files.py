@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from . import observed, validate
+from . import examples, observed, validate
 from .document import Document, load
 
 DATA = ("schemes", "loaders", "architectures")
@@ -29,7 +29,7 @@ class Rules(NamedTuple):
 
 
 def read(rules: Path) -> Rules:
-    """Read and validate every rule file below ``rules``. Raises RulebookError for the first that is wrong."""
+    """Read and validate every rule file below ``rules``; examples come written out. Raises RulebookError."""
     found: dict[str, dict[str, Document]] = {kind: {} for kind in ("cards", *DATA)}
     for path in sorted(rules.glob("*/*.yaml")):
         folder = path.parent.name
@@ -37,4 +37,4 @@ def read(rules: Path) -> Rules:
         found[kind][key] = load(path, f"{rules.name}/{folder}/{path.name}")
     book = Rules(**found, observed=observed.read(rules))
     validate.check(rules, book)
-    return book
+    return book._replace(cards={rule: examples.written_out(card) for rule, card in book.cards.items()})

@@ -11,7 +11,7 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError, relevance
 
 from ..ruledata import RulebookError
-from . import behaviours
+from . import behaviours, examples
 from .document import Document, Path_
 from .patterns import PLACEHOLDER
 from .versions import Span, compile_spec, spec_keys, unreachable
@@ -27,6 +27,9 @@ def check(rules: Path, book: Rules) -> None:
         schema = rules / f"{kind}.schema.json"
         if documents:
             _schema(schema, documents)
+    if shared := {rule: card for rule, card in book.cards.items() if examples.share(card)}:
+        whole = {rule: examples.written_out(card) for rule, card in shared.items()}
+        _schema(rules / "card.schema.json", whole)
     for rule, document in book.cards.items():
         card(rule, document, book.loaders, book.cards)
     for documents in (book.loaders, book.schemes, book.architectures):

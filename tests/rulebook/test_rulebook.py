@@ -11,12 +11,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 from safetensors import deserialize
 
 from ckptdoctor import ruledata
-from ckptdoctor.rulebook import catalogue, compile, files, recipe, versions
+from ckptdoctor.rulebook import catalogue, compile, examples, files, recipe, versions
+from ckptdoctor.rulebook.document import Document
 from ckptdoctor.ruledata import RulebookError, matches, parse_version
 from ckptdoctor.sources.base import Span
 
@@ -95,6 +97,20 @@ BAD_CARDS = {
         "no other rule 'sample/card'",
     ),
     "decided by whom": ("references", "decided_by: loader\nreferences", 10, "'model' was expected"),
+    "change of nothing": ("good: [{config: {}}]", "good: [{change: {}}]", 13, "of nothing"),
+    "base of nobody": ("  good: [", "  base: {config: {}}\n  good: [", 13, "no example changes it"),
+    "change beside a recipe": (
+        "good: [{config: {}}]",
+        "base: {config: {}}\n  good: [{change: {}, config: {}}]",
+        14,
+        "config",
+    ),
+    "change to no recipe": (
+        "good: [{config: {}}]",
+        "base: {config: {}}\n  good: [{change: {confg: {}}}]",
+        14,
+        "'confg'",
+    ),
     "never reached": (
         "references",
         'outcomes:\n  any:\n    - {versions: ">=1", outcome: ok}\n    - {versions: ">1", outcome: fails}\nreferences',
@@ -128,6 +144,25 @@ def test_good_card_compiles(compiled: Callable[[str], dict[str, str]]) -> None:
     assert ruledata.first_row(card.outcomes["any"], "1.5", {"a": 1}) == row
     assert ruledata.first_row(card.outcomes["any"], "1.5", {"a": 2}) is None
     assert ruledata.first_row(card.outcomes["any"], "2.0", {"a": 1}) is None
+
+
+def test_a_change_is_of_the_shared_base() -> None:
+    text = """
+base: {config: {a: 1, b: {c: 2, d: 3}}, tensors: {x: [F32, [2]], y: [F32, [3]]}}
+bad: [{change: {config: {b: {c: 4, d: null}}, tensors: {x: null, z: [F32, [1]]}}, expect: [told]}]
+good: [{change: {}}, {config: {}}]
+"""
+    card = Document("card.yaml", {"examples": yaml.safe_load(text)}, {})
+    assert examples.written_out(card).value["examples"] == {
+        "bad": [
+            {
+                "config": {"a": 1, "b": {"c": 4}},
+                "tensors": {"y": ["F32", [3]], "z": ["F32", [1]]},
+                "expect": ["told"],
+            }
+        ],
+        "good": [yaml.safe_load(text)["base"], {"config": {}}],
+    }
 
 
 def test_scalars_are_those_of_yaml_1_2(tmp_path: Path) -> None:
