@@ -14,16 +14,19 @@ import json
 import subprocess
 import sys
 import tempfile
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from ckptdoctor.ruledata import parse_version  # noqa: E402
+from ckptdoctor.rulebook.versions import compile_spec  # noqa: E402
+from ckptdoctor.ruledata import matches, parse_version  # noqa: E402
 
 FILE = ROOT / "rules" / "requirements.yaml"
 PLATFORM = {"sys_platform": "linux", "platform_system": "Linux", "platform_machine": "x86_64", "extra": ""}
@@ -31,23 +34,8 @@ PACKAGES = (
     "torch", "transformers", "tokenizers", "huggingface-hub", "safetensors", "accelerate", "bitsandbytes", "peft",
     "trl", "vllm", "vllm-bnb-plugin", "unsloth", "unsloth-zoo",
 )  # fmt: skip
-READ = {
-    "bitsandbytes": "0.43.3 0.44.1 0.45.5 0.46.1 0.47.0 0.48.2 0.49.2 0.50.2",
-    "peft": "0.11.1 0.12.0 0.13.2 0.14.0 0.15.2 0.16.0 0.17.1 0.18.0 0.18.1 0.19.1 0.20.0 0.21.2",
-    "transformers": "4.44.2 4.45.2 4.46.3 4.47.1 4.48.3 4.49.0 4.50.3 4.51.3 4.52.4 4.53.3 4.54.1 4.55.4 4.56.2 "
-    "4.57.1 4.57.6 5.0.0 5.1.0 5.2.0 5.3.0 5.4.0 5.5.4 5.6.2 5.7.0 5.8.1 5.9.0 5.10.4 5.11.0 5.12.1 5.13.1 5.14.1 "
-    "5.15.1 5.16.1 5.17.0 5.18.0 5.19.0 5.20.2 5.21.1 5.22.2 5.23.0",
-    "unsloth": "2025.2.2 2025.3.10 2025.3.11 2025.3.19 2025.4.7 2025.5.1 2025.5.9 2025.6.1 2025.7.11 2025.8.1 "
-    "2025.8.10 2025.9.11 2025.10.1 2025.10.4 2025.10.12 2025.11.6 2025.12.10 2026.1.4 2026.2.1 2026.3.1 2026.3.18 "
-    "2026.4.8 2026.5.10 2026.6.9 2026.7.6 2026.8.22 2026.9.14 2026.10.9",
-    "unsloth_zoo": "2025.2.7 2025.3.9 2025.3.11 2025.3.17 2025.4.4 2025.5.11 2025.6.8 2025.7.11 2025.8.9 2025.9.14 "
-    "2025.10.4 2025.10.13 2025.11.6 2025.12.8 2026.1.4 2026.2.1 2026.3.1 2026.3.7 2026.4.9 2026.5.5 2026.6.7 2026.7.7 "
-    "2026.8.17 2026.9.9 2026.10.9",
-    "vllm": "0.6.6 0.7.3 0.8.5 0.9.2 0.10.2 0.11.2 0.12.0 0.13.0 0.14.1 0.15.1 0.16.0 0.17.1 0.18.1 0.19.1 0.20.2 "
-    "0.21.0 0.22.1 0.23.0 0.24.0 0.25.1 0.26.0 0.27.1 0.28.0 0.29.0 0.30.0 0.31.0 0.32.0 0.33.0",
-    "vllm-bnb-plugin": "0.0.1 0.0.2 0.0.3",
-}  # fmt: skip
-"""Package → versions read."""
+READ = Path(__file__).with_suffix("").with_name("requirements_read.yaml")
+"""Package → versions read, oldest first."""
 
 
 def metadata_of(package: str, version: str, keep: Path) -> list[str]:
@@ -96,6 +84,54 @@ def rows(read: Mapping[str, Mapping[str, str]]) -> Iterator[tuple[str, str, str,
                 run = []
 
 
+def versions_read() -> dict[str, list[str]]:
+    """Return package → versions whose metadata was read, oldest first."""
+    return {
+        package: versions.split() for package, versions in yaml.safe_load(READ.read_text("utf-8")).items()
+    }
+
+
+def add_read(package: str, version: str) -> None:
+    """Add a version to those read of a package."""
+    read = versions_read()
+    read[package] = sorted([*read[package], version], key=parse_version)
+    comment = READ.read_text("utf-8").splitlines()[0]
+    lines = [comment]
+    for name, versions in read.items():
+        lines += [f"{name}: >-", *(f"  {line}" for line in textwrap.wrap(" ".join(versions), 114))]
+    READ.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def block(package: str, read: Mapping[str, Mapping[str, str]]) -> list[str]:
+    """Return the lines of one package: its name, and a row for each span of versions that ask for the same."""
+    lines = [f"{package}:"]
+    for first, last, other, spec in rows(read):
+        span = f"=={first}" if first == last else f">={first},<={last}"
+        lines.append(f'  - {{package: {other}, versions: "{span}", spec: "{spec}"}}')
+    return lines
+
+
+def asked_before(text: str, package: str, versions: Sequence[str]) -> dict[str, dict[str, str]]:
+    """Return version → what it asks for, from the rows of a file that this script has written."""
+    kept = yaml.safe_load(text)[package]
+    return {
+        version: {
+            row["package"]: row["spec"] for row in kept if matches(compile_spec(row["versions"]), version)
+        }
+        for version in versions
+    }
+
+
+def with_release(text: str, package: str, version: str, requires: Sequence[str]) -> str:
+    """Return the file with what one more release asks for; others are taken from the file itself."""
+    versions = [one for one in versions_read()[package] if one != version]
+    read = {**asked_before(text, package, versions), version: asks(requires)}
+    lines = text.splitlines()
+    begin = lines.index(f"{package}:")
+    end = next((n for n in range(begin + 1, len(lines)) if not lines[n].startswith(" ")), len(lines))
+    return "\n".join([*lines[:begin], *block(package, read), *lines[end:]]) + "\n"
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Read the metadata and write the file."""
     parser = argparse.ArgumentParser(
@@ -108,13 +144,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "# A row holds between two versions that were read and ask for the same.",
     ]
     with tempfile.TemporaryDirectory() as folder:
-        for package, versions in READ.items():
+        for package, versions in versions_read().items():
             keep = options.keep or Path(folder)
-            read = {v: asks(metadata_of(package, v, keep)) for v in versions.split()}
-            lines.append(f"{package}:")
-            for first, last, other, spec in rows(read):
-                span = f"=={first}" if first == last else f">={first},<={last}"
-                lines.append(f'  - {{package: {other}, versions: "{span}", spec: "{spec}"}}')
+            lines += block(package, {v: asks(metadata_of(package, v, keep)) for v in versions})
     FILE.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 

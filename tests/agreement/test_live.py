@@ -18,12 +18,11 @@ from tests.observe.cases import load_cases
 from tests.observe.driver import Record, observe
 from tests.observe.mend import maker, meaning
 from tests.observe.paths import OBSERVED, OBSERVED_FIXED
+from tests.observe.record import without_readers
 from tests.observe.score import target_of
 
 WORKER = ROOT / "tests/observe/workers/transformers.py"
 LIVE = {name: os.environ.get(name, "") for name in ("CKPTDOCTOR_TF5", "CKPTDOCTOR_TF4")}
-READERS = {"optimum", "gptqmodel"}
-"""What reads GPTQ and AWQ compiles an extension for minutes first: such runs are recorded, not made again here."""
 UNSETTLED = {"ct-mixed-module-missing", "lists-one-dense-part-of-name"}
 """A missing weight_shape is whatever was in memory: wrong numbers one day, an error in the forward the next."""
 pytestmark = pytest.mark.slow
@@ -34,10 +33,9 @@ def live(name: str, version: str) -> tuple[dict[str, str], list[Record]]:
     if not LIVE[name]:
         pytest.skip(f"{name} does not name an interpreter with transformers")
     path = OBSERVED / f"transformers-{version}.jsonl"
-    rows = [
-        row for row in map(json.loads, path.read_text().splitlines()) if READERS.isdisjoint(row["versions"])
-    ]
-    recorded = {row["case"]: row["outcome"] for row in rows}
+    again = without_readers("transformers", version)
+    rows = map(json.loads, path.read_text().splitlines())
+    recorded = {row["case"]: row["outcome"] for row in rows if row["case"] in again}
     return recorded, observe(LIVE[name], WORKER, [case for case in load_cases() if case.id in recorded])
 
 

@@ -1,8 +1,9 @@
 """Everything we say about everything we have, one line a checkpoint, to compare two versions of the code.
 
 ``python -m tests.agreement.verdicts OUT`` writes it; ``python -m tests.agreement.verdicts --against OLD NEW`` says
-what differs but for evidence and order. Fixtures (broken recipes and card examples
-included) and, where there is one, the corpus.
+what differs but for evidence and order. Fixtures (broken recipes and card examples included) and, where there is one,
+the corpus. ``… OUT TARGET…`` asks about other targets than the usual ones, and leaves out the examples, which name
+theirs.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,9 +44,9 @@ TARGETS = (
 )
 
 
-def everything() -> Iterator[tuple[str, Report]]:
-    """Yield every checkpoint at hand with its report for `TARGETS`."""
-    wanted: list[Target] = [parse_target(text) for text in TARGETS]
+def everything(targets: Sequence[str] = ()) -> Iterator[tuple[str, Report]]:
+    """Yield every checkpoint at hand with its report for `TARGETS`, or for others."""
+    wanted: list[Target] = [parse_target(text) for text in targets or TARGETS]
     for case in load_cases():
         with tempfile.TemporaryDirectory() as folder:
             path, base = materialise(case, Path(folder)), adapter_base(case)
@@ -56,7 +57,7 @@ def everything() -> Iterator[tuple[str, Report]]:
         if path.is_dir() and any(file.is_file() for file in path.iterdir()):
             name = str(path.relative_to(ROOT))
             yield name, check_source(open_source(str(path)), wanted, metadata_only=True)._replace(target=name)
-    for example in cards.all_examples():
+    for example in () if targets else cards.all_examples():
         yield f"card {example.id}", cards.run(example, select=False)
     for row in corpus_source.rows():
         yield (
@@ -83,7 +84,8 @@ def line(report: Report) -> dict[str, Any]:
     return value
 
 
-def _read(path: str) -> dict[str, Any]:
+def read(path: str) -> dict[str, Any]:
+    """Return what such a file says, by checkpoint."""
     rows = (json.loads(text) for text in Path(path).read_text(encoding="utf-8").splitlines())
     return {row["of"]: row["report"] for row in rows}
 
@@ -103,7 +105,7 @@ def differences(old: dict[str, Any], new: dict[str, Any], at: str = "") -> Itera
 def main(args: list[str]) -> int:
     """Write or compare; exit status 1 where something differs."""
     if args[:1] == ["--against"]:
-        old, new = _read(args[1]), _read(args[2])
+        old, new = read(args[1]), read(args[2])
         found = [
             f"{name} {text}"
             for name in sorted(old | new)
@@ -114,7 +116,7 @@ def main(args: list[str]) -> int:
         )
         return 1 if found else 0
     with Path(args[0]).open("w", encoding="utf-8") as file:
-        for name, report in everything():
+        for name, report in everything(args[1:]):
             file.write(json.dumps({"of": name, "report": line(report)}, sort_keys=True) + "\n")
     return 0
 

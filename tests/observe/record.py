@@ -1,11 +1,12 @@
 """Observe every case in one loader and keep the records in fixtures/observed.
 
     python -m tests.observe.record transformers --python path/to/venv/bin/python [--family F] [--case ID]
-                                                [--fixed VERSION]
+                                                [--fixed VERSION] [--like VERSION]
 
 With --case or --family only those records are made anew; the others in the file stay as they are. With --fixed every
 case that the loader was recorded to get wrong, and whose verdict fixes change, is observed after them and kept in
-fixtures/observed-fixed.
+fixtures/observed-fixed. With --like the cases are those recorded of another version that need no more than an
+environment without `READERS`.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ from tests.observe.paths import OBSERVED, OBSERVED_FIXED
 from tests.observe.score import target_of
 
 WORKERS = Path(__file__).parent / "workers"
+READERS = {"optimum", "gptqmodel"}
+"""What reads GPTQ and AWQ compiles an extension for minutes first: such cases are recorded apart."""
 
 
 def main() -> None:
@@ -40,8 +43,14 @@ def main() -> None:
     parser.add_argument(
         "--fixed", metavar="VERSION", help="after all fixes for this version, recorded before"
     )
+    parser.add_argument(
+        "--like", metavar="VERSION", help="the cases recorded of this version, less those of READERS"
+    )
     args = parser.parse_args()
     cases = [case for case in load_cases(args.family) if not args.case or case.id in args.case]
+    if args.like:
+        wanted = without_readers(args.loader, args.like)
+        cases = [case for case in cases if case.id in wanted]
     if args.loader == "peft":  # it loads nothing but adapters
         cases = [case for case in cases if adapter_base(case) is not None]
     worker, folder = WORKERS / f"{args.loader}.py", OBSERVED
@@ -54,6 +63,12 @@ def main() -> None:
     path = folder / f"{args.loader}-{records[0].versions[args.loader]}.jsonl"
     save(path, {record.case: record.line() for record in records}, load_cases())
     print(path.name, dict(Counter(record.outcome for record in records)))
+
+
+def without_readers(loader: str, version: str) -> set[str]:
+    """Return the cases recorded of a version in an environment without `READERS`."""
+    rows = map(json.loads, (OBSERVED / f"{loader}-{version}.jsonl").read_text("utf-8").splitlines())
+    return {row["case"] for row in rows if READERS.isdisjoint(row["versions"])}
 
 
 def mended_cases(cases: list[Case], loader: str, version: str) -> dict[str, Target]:
