@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from .. import ruledata
 from ..checkpoint.nouns import Checkpoint, View
-from ..loaders.base import SkipList, Test
+from ..loaders.base import SkipList
 from ..loaders.registry import models
 from ..loaders.shared.modules import family
 
@@ -29,13 +29,21 @@ def skip_list(ckpt: Checkpoint, view: View, listed: object) -> list[str] | None:
     most = max(map(len, dense), default=0)
     if len(old or ()) * (len(quantised) + most) > _MOST_TRIED or most > _LONGEST:
         return old  # a list that somebody has to look at
-    entries = [entry for entry in old or () if not _hits(readers, entry, quantised)]
+    entries = _right(readers, old or [], quantised, dense)
+    # without a list loaders leave out the head, and need not be told
+    return None if old is None and entries == [_HEAD] else entries
+
+
+def _right(
+    readers: Sequence[SkipList], old: list[str], quantised: list[str], dense: list[list[str]]
+) -> list[str]:
+    """Return the entries of ``old`` that hit nothing quantised, and one for everything 16-bit that none names."""
+    entries = [entry for entry in old if not _hits(readers, entry, quantised)]
     if _lacks_head(readers, entries, quantised):
         entries.append(_HEAD)
     for reader, names in zip(readers, dense, strict=True):
-        entries += _unnamed(names, reader.tests(entries))
-    if old is None and entries == [_HEAD]:
-        return None  # what loaders leave out without being told
+        tests = reader.tests(entries)
+        entries += [name for name in names if not all(test(name) for test in tests)]
     return entries
 
 
@@ -52,11 +60,6 @@ def _lacks_head(readers: Sequence[SkipList], entries: Sequence[str], quantised: 
     if any(module.rpartition(".")[2] == _HEAD for module in quantised):
         return False
     return not any(test(_HEAD) for reader in readers for test in reader.tests(entries))
-
-
-def _unnamed(names: Sequence[str], tests: Sequence[Test]) -> list[str]:
-    """Return the names that some dialect of a loader does not find in its list."""
-    return [name for name in names if not all(test(name) for test in tests)]
 
 
 def _hits(readers: Sequence[SkipList], entry: str, quantised: Sequence[str]) -> bool:
