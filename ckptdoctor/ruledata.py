@@ -101,6 +101,8 @@ class Rulebook(NamedTuple):
     cards: tuple[Card, ...]
     loaders: Mapping[str, Mapping[str, Any]]
     schemes: Mapping[str, Mapping[str, Any]]
+    formats: Mapping[str, Any] = {}
+    """What each quantisation format says, and what all of them say together (``ckptdoctor/formats/tables.py``)."""
     prose: Mapping[str, Mapping[str, Any]] = {}
     """Prose of cards that come from elsewhere (see ``cold``)."""
 
@@ -222,7 +224,9 @@ def class_of(model_type: str) -> str:
 
 def rulebook_from(hot: Mapping[str, Any]) -> Rulebook:
     """Return the rulebook held by the content of a ``hot.json``."""
-    return Rulebook(hot["digest"], tuple(map(_card, hot["cards"])), hot["loaders"], hot["schemes"])
+    return Rulebook(
+        hot["digest"], tuple(map(_card, hot["cards"])), hot["loaders"], hot["schemes"], hot["formats"]
+    )
 
 
 _override: Rulebook | None = None

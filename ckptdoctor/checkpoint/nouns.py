@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from ..model import BytesRead, Facts, Location
@@ -243,9 +243,3 @@ class Checkpoint:
 
             self._views[files] = build_view(self, files)
         return self._views[files]
-
-    def declared(self) -> Iterator[Declared]:
-        """Yield every quantisation declaration, the one loaders prefer first."""
-        from .declared import declarations
-
-        return declarations(self)

@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 from ..checkpoint.names import join
 from ..checkpoint.nouns import Declared, Leaf, QuantState, Signature, View
+from ..formats import registry
+from ..formats.declared import declarations
 from ..model import Fact, Hit, Location, Skip
 from .base import Context, Params
 from .shapes import differs_in_width_only, expected_shape, is_asked_for, is_spelled_otherwise
@@ -109,7 +111,7 @@ def _elsewhere(context: Context, signature: Signature, leaf: str) -> bool:
 
 def lone(context: Context, params: Params) -> Iterator[Hit | Skip]:
     """Yield packed-looking weights without a single companion, under a config that says bitsandbytes."""
-    if not any(block.method == "bitsandbytes" for block in context.ckpt.declared()):
+    if registry.as_scheme(context.ckpt, "bnb-4bit") is None:
         return
     for signature in context.view.signatures:
         weight = signature.leaf("weight")
@@ -241,7 +243,7 @@ def shape(context: Context, params: Params) -> Iterator[Hit | Skip]:
 
 def storage(context: Context, params: Params) -> Iterator[Hit | Skip]:
     """Yield packed weights with a float dtype under a config that says they are bytes."""
-    declared = next((block for block in context.ckpt.declared() if block.method == "bitsandbytes"), None)
+    declared = registry.as_scheme(context.ckpt, "bnb-4bit")
     if declared is None or declared.block.get("bnb_4bit_quant_storage", "uint8") not in ("uint8", None):
         return
     for module in packed(context.view):
@@ -252,9 +254,9 @@ def storage(context: Context, params: Params) -> Iterator[Hit | Skip]:
 
 def storage_declared(context: Context, params: Params) -> Iterator[Hit | Skip]:
     """Yield a ``bnb_4bit_quant_storage`` other than uint8; ``known`` says whether torch has such a storage dtype."""
-    for declared in context.ckpt.declared():
+    for declared in declarations(context.ckpt):
         name = declared.block.get("bnb_4bit_quant_storage")
-        if declared.method == "bitsandbytes" and isinstance(name, str) and _asks_4bit(declared):
+        if registry.declares(declared, "bnb-4bit") and isinstance(name, str) and _asks_4bit(declared):
             known = name in ("float16", "float32", "int8", "float64", "bfloat16")
             if name != "uint8" and known is params["known"]:
                 at = Location(declared.file, f"{declared.pointer}/bnb_4bit_quant_storage")

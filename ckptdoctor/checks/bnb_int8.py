@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ..checkpoint.nouns import Leaf, Signature
+from ..formats import registry
+from ..formats.declared import declarations
 from ..model import Fact, Hit, Skip
 from .base import Context, Params
 from .shapes import differs_in_width_only, expected_shape, is_asked_for, is_spelled_otherwise
@@ -15,8 +17,8 @@ _OWN = frozenset({"weight", "bias", "SCB", "weight_format", "weight.SCB"})
 def _modules(context: Context) -> Iterator[tuple[Signature, Leaf | None, Leaf | None]]:
     """Yield (signature, weight, SCB) of every module that is LLM.int8 by its tensors or by its tensors and config."""
     declared = any(
-        block.method == "bitsandbytes" and block.block.get("load_in_8bit") is True
-        for block in context.ckpt.declared()
+        registry.declares(block, "bnb-int8") and block.block.get("load_in_8bit") is True
+        for block in declarations(context.ckpt)
     )
     for signature in context.view.signatures:
         names = {leaf.name for leaf in signature.leaves}

@@ -4,68 +4,67 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from ..checkpoint.declared_scheme import said
 from ..checkpoint.names import join
 from ..checkpoint.nouns import Leaf, Signature
+from ..formats import registry
+from ..formats.declared import preferred
+from ..formats.tables import tables
 from ..model import Fact, Hit
+from ..schemes.formats import formats
 from .base import Context
-
-CODES = ("weight", "qweight", "weight_packed", "_weight_qdata", "W_q", "weight._data")
-"""Roles that hold the codes; all the others explain them."""
-_OTHER_CODES = ("indices", "codes", "dense_weights", "weight._data._data")
-"""Codes of schemes that are not judged, beside which a scale may have a name of others."""
-BLOCKS, SCALES = "_blocks", "_scales"
-"""Endings of gpt-oss, whose experts are one module with several stems."""
-
-_COMPANIONS = frozenset(
-    (
-        *("weight_scale", "weight_scale_inv", "weight_scale_2", "weight_global_scale", "weight_zero_point"),
-        *("weight_shape", "qzeros", "g_idx", "_weight_scale", "_weight_zero_point"),
-    )
-)
-"""Names that no writer gives to anything but a companion of codes."""
 
 _LONE = {"F8_E4M3": "F8", "F8_E5M2": "F8", "F8_E4M3FNUZ": "F8", "I8": "I8", "U8": "U8", "U32": "U32"}
 _BESIDE = frozenset(
     ("weight", "bias", "biases", "input_scale", "weight_scale_2", "weight_zero_point", "pre_quant_scale")
 )
 """What may be left beside such codes; a name that is none of these may be a scale nobody here knows."""
-_SCALED = {
-    "fp8": ("F8", "weight_scale"),
-    "mxfp8": ("F8", "weight_scale"),
-    "fp8-block": ("F8", "weight_scale_inv"),
-    "fp8-block-native": ("F8", "scale"),
-    "int8": ("I8", "weight_scale"),
-    "nvfp4-modelopt": ("U8", "weight_scale"),
-    "mx-plain": ("U8", "weight_scale"),
-    "int4-modelopt": ("U8", "weight_scale"),
-    "mlx-affine": ("U32", "scales"),
-    "mlx-fp": ("U32", "scales"),
-}
-"""Schemes whose codes lie in a tensor called weight: without their scale nothing but the dtype is left of them."""
 
 
 def is_codes(role: str) -> bool:
-    """Whether a role holds codes."""
-    return role in CODES or role == "*" + BLOCKS
+    """Whether a role of a scheme holds codes."""
+    known = tables()
+    return role in known.codes or any(role == f"*{codes}" for codes, _ in known.stems)
+
+
+def codes_of(scales: Sequence[str]) -> Iterator[str]:
+    """Yield the leaves whose codes a module's ``scales`` may explain."""
+    known = tables()
+    yield from known.codes
+    for codes, ending in known.stems:
+        yield from (name.removesuffix(ending) + codes for name in scales if name.endswith(ending))
 
 
 def codeless(leaves: Sequence[Leaf]) -> list[str]:
     """Return the companions in a module that holds no codes for them."""
+    known = tables()
     by_name = {leaf.name: leaf for leaf in leaves}
-    if any(name in by_name for name in (*CODES, *_OTHER_CODES)):
+    if not known.codes.isdisjoint(by_name):
         return []
-    stems = [name.removesuffix(SCALES) for name, leaf in by_name.items() if _are_block_scales(leaf)]
-    found = [stem + SCALES for stem in stems if stem + BLOCKS not in by_name and stem not in by_name]
-    if not found and by_name.keys() == {"scales", "biases"}:  # MLX, affine
-        found = ["biases", "scales"]
-    elif not found and by_name.keys() == {"scales"} and by_name["scales"].dtype == "U8":  # MLX, floats
-        found = ["scales"]
-    return found or sorted(by_name.keys() & _COMPANIONS)
+    found = [name for codes, scales in known.stems for name in _stemless(by_name, codes, scales)]
+    if not found:
+        lone = (row for row in known.lone_companions if _is_all(by_name, row))
+        found = sorted(next(lone, ()))
+    return found or sorted(by_name.keys() & known.companions)
 
 
-def _are_block_scales(leaf: Leaf) -> bool:
-    return leaf.name.endswith(SCALES) and leaf.dtype == "U8" and len(leaf.shape) >= 2
+def _stemless(leaves: Mapping[str, Leaf], codes: str, scales: str) -> Iterator[str]:
+    """Yield the scales of a stem (``gate_up_proj_scales``) whose codes are not there, nor the stem in one piece."""
+    for name, leaf in leaves.items():
+        if name.endswith(scales) and leaf.dtype == "U8" and len(leaf.shape) >= _BLOCKED:
+            stem = name.removesuffix(scales)
+            if stem + codes not in leaves and stem not in leaves:
+                yield name
+
+
+_BLOCKED = 2
+"""Dimensions that scales of blocks have at least."""
+
+
+def _is_all(leaves: Mapping[str, Leaf], row: Mapping[str, Sequence[str]]) -> bool:
+    """Whether a module has the leaves of ``row`` and no others, in their dtypes."""
+    return leaves.keys() == row.keys() and all(
+        not dtypes or leaves[name].dtype in dtypes for name, dtypes in row.items()
+    )
 
 
 def unscaled(context: Context) -> Iterator[tuple[Signature, str, str]]:
@@ -85,25 +84,27 @@ def unscaled(context: Context) -> Iterator[tuple[Signature, str, str]]:
     ]
     if not lone:
         return
-    known = {_SCALED[scheme][0]: scheme for scheme in _told(context)}
+    scales = tables().scales
+    known = {kind: scheme for scheme in _told(context) if (kind := _kind(scheme))}
     for signature, kind in lone:
         if kind in known:
-            yield signature, known[kind], _SCALED[known[kind]][1]
+            yield signature, known[kind], scales[known[kind]]
+
+
+def _kind(scheme: str) -> str:
+    """Return the kind of codes that a scheme has in a leaf called weight."""
+    found = next((format_ for format_ in formats() if format_.id == scheme), None)
+    dtypes = (found.identify.get("weight") or found.roles["weight"].dtypes) if found else ()
+    return next((_LONE[dtype] for dtype in dtypes if dtype in _LONE), "")
 
 
 def _told(context: Context) -> Iterator[str]:
     """Yield the schemes in sight, those that are stored last: they count more."""
-    for declared in context.ckpt.declared():
-        told = said(declared)
-        if declared.method == "fp8":
-            yield "fp8" if told.block is None else "fp8-block"
-        elif declared.method == "compressed-tensors" and not told.varies:
-            yield from {"float-quantized": ("fp8",), "int-quantized": ("int8",)}.get(told.format, ())
-        elif told.format == "FP8":
-            yield "fp8"
-        break
+    declared = preferred(context.ckpt)
+    if declared is not None and (scheme := registry.of(declared).bare(declared)):
+        yield scheme
     for signature in context.view.signatures:
-        if signature.stored.scheme in _SCALED:
+        if signature.stored.scheme in tables().scales:
             yield signature.stored.scheme
 
 

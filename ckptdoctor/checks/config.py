@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from math import prod
 
 from .. import ruledata
+from ..formats.declared import declarations
 from ..loaders.shared.modules import DENSE
 from ..model import Fact, Hit, Location, Skip
 from .base import Context, Params
@@ -58,7 +59,7 @@ def dtype(context: Context, params: Params) -> Iterator[Hit | Skip]:
     config = context.ckpt.config
     said = str(config.get("dtype") or config.get("torch_dtype") or "").removeprefix("torch.")
     declared = {"bfloat16": "bf16", "float16": "f16", "float32": "f32"}.get(said)
-    if declared is None or any(True for _ in context.ckpt.declared()):
+    if declared is None or any(True for _ in declarations(context.ckpt)):
         return
     sizes: Counter[str] = Counter()
     for signature in context.view.signatures:

@@ -4,37 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from ..checkpoint.declared_scheme import Said, said
 from ..checkpoint.names import join
 from ..checkpoint.nouns import Declared, Signature
-from ..loaders.shared.modules import is_mlx
+from ..formats import registry
+from ..formats.base import Said
+from ..formats.declared import preferred
+from ..formats.skips import matched
 from ..model import Fact, Hit, Location, Skip
-from ..schemes.formats import formats
-from ..schemes.solve import explains, solve
 from ..skiplists.entries import Entry
-from ..skiplists.matching import matched
 from .base import Context, Need, Params, needs
-
-_SCHEMES = {
-    "gptq": ("gptq",),
-    "mlx": ("mlx-affine",),
-    "awq": ("awq", "awq-gemv", "awq-gemv-fast"),
-    "compressed-tensors": ("ct-packed",),
-    "fp8": ("fp8-block",),
-}
-"""Method → schemes whose numbers its block states."""
-
-
-def _told(context: Context) -> Iterator[tuple[Declared, Said]]:
-    """Yield the declaration that loaders go by, with what it says."""
-    for declared in context.ckpt.declared():
-        yield declared, said(declared)
-        return
 
 
 def _stored(context: Context, declared: Declared) -> Iterator[Signature]:
-    mlx = not declared.method and is_mlx(context.ckpt)
-    wanted: Sequence[str] = _SCHEMES.get("mlx" if mlx else declared.method, ())
+    """Yield the modules whose bits and group the block states."""
+    wanted = registry.of(declared).numbered(declared)
     for signature in context.view.signatures:
         if signature.stored.scheme in wanted and all(leaf.dtype for leaf in signature.leaves):
             yield signature
@@ -43,39 +26,44 @@ def _stored(context: Context, declared: Declared) -> Iterator[Signature]:
 def numbers(context: Context, params: Params) -> Iterator[Hit | Skip]:
     """Yield modules whose ``key`` (bits or group) settles to another number than is declared for them."""
     key = str(params["key"])
-    for declared, told in _told(context):
-        expected = told.bits if key == "bits" else told.group
-        if expected is None or told.block is not None:
+    declared = preferred(context.ckpt)
+    said = registry.of(declared).said(declared) if declared is not None else Said()
+    usual = said.bits if key == "bits" else said.group
+    if declared is None or usual is None or said.block is not None:
+        return
+    found = matched(context.view, declared)
+    if found.doubt or (said.varies and not found.entries):
+        yield Skip(
+            "", "abstained", found.doubt or "the config tells modules apart in a way that is not known"
+        )
+        return
+    place = declared.pointer + said.pointer
+    for signature, (value, pointer), stored, modules in _differing(context, declared, key, (usual, place)):
+        leaf = signature.leaves[0].name
+        names = [join(module, leaf) for module in modules[:99]]
+        at = tuple(Location(context.view.owner.get(name, ""), tensor=name) for name in names)
+        facts: dict[str, Fact] = {"declared": value, "stored": stored, "scheme": signature.stored.scheme}
+        yield Hit(facts, (*at, Location(declared.file, pointer)), signature.template, len(modules))
+
+
+def _differing(
+    context: Context, declared: Declared, key: str, usual: tuple[int, str]
+) -> Iterator[tuple[Signature, tuple[int, str], int, Sequence[str]]]:
+    """Yield signatures with a number and where it stands, the number stored, and the modules of which both are said."""
+    format_, found = registry.of(declared), matched(context.view, declared)
+    said, own, skipped = format_.said(declared), found.of("override"), found.of("skip")
+    for signature in _stored(context, declared):
+        settled = format_.settled(signature, said)
+        got, width = settled.get(key), settled.get("in")
+        if got is None or (not own and _agree(key, usual[0], got, width)):
             continue
-        found = matched(context.view, declared)
-        if found.doubt or (told.varies and not found.entries):
-            yield Skip(
-                "", "abstained", found.doubt or "the config tells modules apart in a way that is not known"
-            )
-            continue
-        own, skipped = found.of("override"), found.of("skip")
-        place = declared.pointer + told.pointer
-        for signature in _stored(context, declared):
-            settled = _settled(signature, told)
-            got, width = settled.get(key), settled.get("in")
-            if got is None or (not own and _agree(key, expected, got, width)):
-                continue
-            wrong = {(expected, place): signature.modules}
-            if own or skipped:
-                wrong = _by_number(signature.modules, own, skipped, key, (expected, place))
-            for (value, pointer), modules in wrong.items():
-                meant = told._replace(bits=value) if key == "bits" else told._replace(group=value)
-                if modules and not _agree(key, value, got, width) and not _may_be(signature, meant):
-                    facts: dict[str, Fact] = {
-                        "declared": value,
-                        "stored": got,
-                        "scheme": signature.stored.scheme,
-                    }
-                    leaf = signature.leaves[0].name
-                    names = [join(module, leaf) for module in modules[:99]]
-                    at = tuple(Location(context.view.owner.get(name, ""), tensor=name) for name in names)
-                    at = (*at, Location(declared.file, pointer))
-                    yield Hit(facts, at, signature.template, len(modules))
+        wrong: Mapping[tuple[int, str], Sequence[str]] = {usual: signature.modules}
+        if own or skipped:
+            wrong = _by_number(signature.modules, own, skipped, key, usual)
+        for (value, pointer), modules in wrong.items():
+            meant = said._replace(bits=value) if key == "bits" else said._replace(group=value)
+            if modules and not _agree(key, value, got, width) and not format_.may_be(signature, meant):
+                yield signature, (value, pointer), got, modules
 
 
 def _by_number(
@@ -111,45 +99,23 @@ def _agree(key: str, declared: int, stored: int, width: int | None) -> bool:
     return (declared == -1 and stored == width) or -(-width // stored) == -(-width // max(1, declared))
 
 
-_WIDTHS, _GROUPS = (4, 8), (128, 64, 32, "in")
-"""Of compressed-tensors' packed weights, what is published; with all that may be the shapes seldom settle anything."""
-
-
-def _settled(signature: Signature, told: Said) -> Mapping[str, int | None]:
-    """Return what the shapes settle, of the usual widths and groups and the declared width."""
-    stored = signature.stored
-    if stored.scheme != "ct-packed":
-        return {"bits": stored.bits, "group": stored.group, "in": stored.in_features}
-    format_ = next(known for known in formats() if known.id == stored.scheme)
-    usual = format_._replace(bits=tuple({*_WIDTHS, told.bits or _WIDTHS[0]}), groups=_GROUPS)
-    return solve(usual, {leaf.name: leaf for leaf in signature.leaves}).values
-
-
-def _may_be(signature: Signature, told: Said) -> bool:
-    """Whether the tensors may have what is declared, though the schemes' usual widths and groups say otherwise.
-
-    compressed-tensors 0.12 left gaps in each word for widths that do not divide 32, 0.20 leaves none; such are not
-    judged.
-    """
-    if signature.stored.scheme == "ct-packed" and told.bits and 32 % told.bits:
-        return True
-    format_ = next(known for known in formats() if known.id == signature.stored.scheme)
-    return explains(format_, {leaf.name: leaf for leaf in signature.leaves}, told.bits, told.group)
-
-
 _ZEROS = 48
 """Bytes of zero points to look at: whole fields of every width, and no more than the smallest row has."""
 
 
-def _zeros(context: Context) -> Iterator[tuple[Declared, Said, Signature, str]]:
-    """Yield the first symmetric GPTQ module, whose packed zero points are all the same."""
-    for declared, told in _told(context):
-        if declared.method != "gptq" or told.symmetric is not True:
-            continue
-        for signature in _stored(context, declared):
-            if signature.stored.bits and signature.leaf("qzeros") and signature.modules:
-                yield declared, told, signature, join(signature.modules[0], "qzeros")
-                return
+def _zeros(context: Context) -> Iterator[tuple[Declared, Signature, str]]:
+    """Yield the first symmetric module of a format whose labels store zero points apart; they are all the same."""
+    declared = preferred(context.ckpt)
+    format_ = registry.of(declared) if declared is not None else registry.UNKNOWN
+    leaf = format_.zero_points
+    if declared is None or not leaf or not format_.states(declared):
+        return
+    if format_.said(declared).symmetric is not True:
+        return
+    for signature in _stored(context, declared):
+        if signature.stored.bits and signature.leaf(leaf) and signature.modules:
+            yield declared, signature, join(signature.modules[0], leaf)
+            return
 
 
 def _zero_words(context: Context, params: Params) -> Iterator[Need]:
@@ -159,28 +125,16 @@ def _zero_words(context: Context, params: Params) -> Iterator[Need]:
 
 @needs(_zero_words)
 def zeros_label(context: Context, params: Params) -> Iterator[Hit | Skip]:
-    """Yield once if symmetric zero points are those of the other GPTQ format than the one declared.
-
-    A symmetric quantiser of 4 bits has zero point 8; the first format stores it less one (0x77777777), the second as
-    is: ``convert_gptq_v2_to_v1_format_module`` of
-    https://github.com/ModelCloud/GPTQModel/blob/v7.7.0/gptqmodel/utils/model.py takes one off every packed field.
-    """
-    for declared, told, signature, tensor in _zeros(context):
+    """Yield once if symmetric zero points are those of the other label of a format than the one declared."""
+    for declared, signature, tensor in _zeros(context):
         data = context.micro.get(tensor)
         if not data:
             yield Skip("", "abstained", "the zero points could not be read")
             continue
-        bits = signature.stored.bits or 0
-        middle = 1 << bits - 1
-        names = {_packed(middle - 1, bits): "gptq", _packed(middle, bits): "gptq_v2"}
-        stored = names.get(data[:bits]) if data == data[:bits] * (len(data) // bits) else None
-        label = told.format or "gptq"
-        if stored is not None and label in ("gptq", "gptq_v2") and label != stored:
+        format_, bits = registry.of(declared), signature.stored.bits or 0
+        stored = format_.label(data, bits)
+        label = format_.said(declared).format or format_.labels[0]
+        if stored is not None and label in format_.labels and label != stored:
             at = (Location(declared.file, declared.pointer), Location("", tensor=tensor))
             facts: dict[str, Fact] = {"declared": label, "stored": stored, "bits": bits}
             yield Hit(facts, at, signature.template, signature.count)
-
-
-def _packed(value: int, bits: int) -> bytes:
-    """Return eight fields of one value, packed without gaps, which is as many bytes as a field has bits."""
-    return sum(value << bits * field for field in range(8)).to_bytes(bits, "little")

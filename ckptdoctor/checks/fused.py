@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from ..checkpoint.nouns import Signature
+from ..formats import registry
+from ..formats.declared import preferred
 from ..model import Fact, Hit, Location, Skip
 from ..skiplists.matching import FUSED, PART_OF
 from .base import Context, Params
 
-_METHODS = frozenset({"gptq", "awq", "compressed-tensors", "fp8", "modelopt", "modelopt_fp4"})
-"""Those of which vLLM makes one layer. bitsandbytes has rules of its own, and MLX fuses nothing."""
-
 
 def differing(context: Context, params: Params) -> Iterator[Hit | Skip]:
     """Yield groups of which the parts in some layer differ in scheme, bits or group, where no loader model says so."""
-    declared = next(context.ckpt.declared(), None)
-    if declared is None or declared.method not in _METHODS:
+    declared = preferred(context.ckpt)
+    format_ = registry.of(declared) if declared is not None else registry.UNKNOWN
+    if declared is None or not format_.states(declared) or not format_.data.get("fused"):
         return
     told = {e.subject for reading in context.readings for e in reading.events if e.code == "fused-mix"}
     for name, parts in FUSED.items():

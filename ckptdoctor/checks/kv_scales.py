@@ -7,6 +7,7 @@ from itertools import islice
 
 from ..checkpoint.names import join
 from ..checkpoint.nouns import Declared, Signature
+from ..formats.declared import declarations
 from ..model import Hit, Location, Skip
 from .base import Context, Need, Params, needs
 
@@ -42,7 +43,7 @@ def _is_scale(module: str, leaf: str) -> bool:
 
 def _declared(context: Context) -> Iterator[tuple[Declared, str]]:
     """Yield every declaration of an FP8 cache with calibrated scales, and the key it stands under."""
-    for declared in context.ckpt.declared():
+    for declared in declarations(context.ckpt):
         scheme = declared.block.get("kv_cache_scheme")
         if isinstance(scheme, Mapping) and scheme.get("num_bits") == 8 and scheme.get("dynamic") is not True:
             yield declared, "kv_cache_scheme"
@@ -73,7 +74,7 @@ def missing(context: Context, params: Params) -> Iterator[Hit | Skip]:
 
 def undeclared(context: Context, params: Params) -> Iterator[Hit | Skip]:
     """Yield the scales of a cache that no declaration makes 8 bits wide."""
-    if any(_declares_any(declared) for declared in context.ckpt.declared()):
+    if any(_declares_any(declared) for declared in declarations(context.ckpt)):
         return
     for signature, leaf in _stored(context):
         if leaf == "output_scale":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from ..formats.declared import declarations
 from ..loaders.shared.modules import family
 from ..model import Hit, Location, Skip
 from .base import Context, Params
@@ -16,7 +17,7 @@ def says_4bit(context: Context, params: Params) -> Iterator[Hit | Skip]:
     """Yield a directory called 4-bit whose weights are all 16- or 32-bit and whose config declares nothing."""
     name = context.ckpt.label.rstrip("/").rpartition("/")[2]
     said = _FOUR.search(name.lower())
-    if said is None or any(True for _ in context.ckpt.declared()):
+    if said is None or any(True for _ in declarations(context.ckpt)):
         return
     matrices = [
         signature

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ..formats import registry
+from ..formats.declared import preferred
 from ..model import Hit, Location, Outcome, Skip, Target
 from .base import Context, Params
 
 
 def declared_bnb(context: Context, params: Params) -> Iterator[Hit | Skip]:
     """Yield once if config.json says bitsandbytes and some weights are stored so."""
-    block = context.ckpt.config.get("quantization_config")
-    if not isinstance(block, dict) or str(block.get("quant_method")).lower() != "bitsandbytes":
+    declared = preferred(context.ckpt)
+    if (
+        declared is None
+        or declared.pointer != "/quantization_config"
+        or not registry.declares(declared, "bnb-4bit")
+    ):
         return
     if any(signature.stored.scheme.startswith("bnb-") for signature in context.view.signatures):
         yield Hit({}, (Location("config.json", "/quantization_config"),))

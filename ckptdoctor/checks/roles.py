@@ -5,17 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ..checkpoint.nouns import Signature
+from ..formats.tables import tables
 from ..model import Fact, Hit, Skip
 from ..schemes.recognise import candidates
 from ..schemes.solve import Fault, Solution
 from .base import Context, Params
-from .companions import BLOCKS, CODES, SCALES, codeless, elsewhere, hit, is_codes, unscaled
-
-_FOREIGN = (
-    *("bnb-", "hqq", "vptq", "aqlm", "higgs", "quanto", "eetq", "bitnet", "metal", "spqr", "fp-quant"),
-    *("fbgemm", "quark-int4", "torchao-packed"),
-)
-"""bitsandbytes has rules of its own; of the others no writer was run, so nothing is judged."""
+from .companions import codeless, codes_of, elsewhere, hit, is_codes, unscaled
 
 
 def faulty(context: Context) -> Iterator[tuple[Signature, Solution]]:
@@ -27,9 +22,10 @@ def faulty(context: Context) -> Iterator[tuple[Signature, Solution]]:
 
 
 def _faulty(context: Context) -> Iterator[tuple[Signature, Solution]]:
+    unjudged = tables().unjudged
     for signature in context.view.signatures:
         scheme = signature.stored.scheme
-        if not signature.stored.quantized or not scheme or scheme.startswith(_FOREIGN):
+        if not signature.stored.quantized or not scheme or scheme in unjudged:
             continue
         if not all(leaf.dtype for leaf in signature.leaves):
             continue
@@ -67,8 +63,7 @@ def orphans(context: Context, params: Params) -> Iterator[Hit | Skip]:
     """Yield modules that hold scales or zero points of a weight, and neither codes nor a weight."""
     for signature in context.view.signatures:
         scales = codeless(signature.leaves)
-        blocks = [name.removesuffix(SCALES) + BLOCKS for name in scales if name.endswith(SCALES)]
-        if scales and not any(elsewhere(context, signature, role) for role in (*CODES, *blocks)):
+        if scales and not any(elsewhere(context, signature, role) for role in codes_of(scales)):
             yield hit(context, signature, {"role": ", ".join(scales)}, scales[0])
 
 

@@ -6,23 +6,24 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from ..checkpoint.names import join
 from ..checkpoint.nouns import Declared, Signature
+from ..formats import registry
+from ..formats.declared import preferred
+from ..formats.skips import matched
 from ..loaders.base import Event
 from ..loaders.shared.modules import ROUTERS, all_readable, architecture, family, kind
 from ..model import Fact, Hit, Location, Outcome, Skip, worst
 from ..skiplists.entries import Entry
-from ..skiplists.matching import Matched, matched
+from ..skiplists.matching import Matched
 from .base import Context, Params
 
-_FORGETFUL = frozenset({"gptq", "awq", "compressed-tensors", "fp8", "modelopt"})
-"""Methods under which a 16-bit module has to be named somewhere."""
 _LIMIT = 100
 
 
 def _lists(context: Context) -> Iterator[tuple[Declared, Matched]]:
     """Yield the declaration that loaders go by, with what its entries name."""
-    for declared in context.ckpt.declared():
+    declared = preferred(context.ckpt)
+    if declared is not None:
         yield declared, matched(context.view, declared)
-        return
 
 
 def unmatched(context: Context, params: Params) -> Iterator[Hit | Skip]:
@@ -46,8 +47,8 @@ def unmatched(context: Context, params: Params) -> Iterator[Hit | Skip]:
 def listed(context: Context, params: Params) -> Iterator[Hit | Skip]:
     """Yield modules that the skip list leaves out and that are stored quantised."""
     for declared, found in _lists(context):
-        if declared.method == "bitsandbytes":
-            return  # told by the models of its loaders
+        if registry.of(declared).skips.get("told_by_loaders"):
+            return
         yield from _doubt(found)
         named = found.of("skip")
         for signature in context.view.signatures if named else ():
@@ -75,7 +76,7 @@ def unlisted(context: Context, params: Params) -> Iterator[Hit | Skip]:
 def dense(context: Context, params: Params) -> Iterator[Hit | Skip]:
     """Yield 16-bit modules that no list leaves out, though the like of them is quantised.
 
-    Under compressed-tensors, whose list is complete, any linear layer counts; elsewhere a module must have siblings
+    Where a list is complete any linear layer counts; elsewhere a module must have siblings
     in other layers that are quantised, as quantisers do not list what they never look at (routers, vision towers).
     What else the models of the loaders look for in vain is told too.
     """
@@ -88,7 +89,7 @@ def dense(context: Context, params: Params) -> Iterator[Hit | Skip]:
         for signature, modules in _forgotten(context, declared, found):
             events = told.pop(signature.template, [])
             hit = _of_modules(context, signature, modules, {"method": declared.method}, place)
-            yield hit._replace(outcome=_outcomes(context, dict(events), declared.method))
+            yield hit._replace(outcome=_outcomes(context, dict(events), declared))
         for template, events in told.items():
             event = max((event for _, event in events), key=lambda event: event.count)
             hit = Hit({"method": declared.method}, event.at, template, event.count)
@@ -98,7 +99,7 @@ def dense(context: Context, params: Params) -> Iterator[Hit | Skip]:
 def all_dense(context: Context, params: Params) -> Iterator[Hit | Skip]:
     """Yield once if loaders look for quantised modules and every module is 16-bit."""
     told = _looked_for(context)
-    declared = next(context.ckpt.declared(), None)
+    declared = preferred(context.ckpt)
     if declared is None or not told or _quantises_anything(context):
         return
     outcomes: dict[str, Outcome] = {}
@@ -129,10 +130,11 @@ def _quantises_anything(context: Context) -> bool:
 
 def _forgotten(context: Context, declared: Declared, found: Matched) -> Iterator[tuple[Signature, list[str]]]:
     only = any(entry.effect == "only" for entry in found.entries)
-    if declared.method not in _FORGETFUL or found.doubt:
+    format_ = registry.of(declared)
+    if found.doubt or not format_.states(declared) or not format_.skips.get("dense_is_listed"):
         return
-    if declared.method == "gptq" and not found.entries:
-        return  # vLLM reads off the files which modules are quantised
+    if format_.skips.get("list_optional") and not found.entries:
+        return
     named, wanted = found.of("skip"), found.of("only")
     meant = {module for modules in found.hinted for module in modules}
     for signature in _plain_linear(context, declared):
@@ -143,15 +145,16 @@ def _forgotten(context: Context, declared: Declared, found: Matched) -> Iterator
             yield signature, wrong
 
 
-def _outcomes(context: Context, told: Mapping[str, Event], method: str) -> dict[str, Outcome]:
+def _outcomes(context: Context, told: Mapping[str, Event], declared: Declared) -> dict[str, Outcome]:
     """Return what the models of the loaders say about a 16-bit module.
 
-    Where one is silent, GPTQ and AWQ read off the files what is quantised; of others nothing is known.
+    Where one is silent, it may read off the files what is quantised; else nothing is known.
     """
     outcomes: dict[str, Outcome] = {}
+    read_off = bool(registry.of(declared).skips.get("read_off_files"))
     for reading in context.readings:
         label = reading.target.label
-        inferred = method in ("gptq", "awq") and reading.loaded_as and not reading.plan.unknown
+        inferred = read_off and reading.loaded_as and not reading.plan.unknown
         outcomes[label] = told[label].outcome if label in told else "ok" if inferred else "unknown"
     return outcomes
 
@@ -159,13 +162,14 @@ def _outcomes(context: Context, told: Mapping[str, Event], method: str) -> dict[
 def _plain_linear(context: Context, declared: Declared) -> Iterator[Signature]:
     """Yield the signatures of 16-bit linear layers that are expected to be quantised."""
     known = architecture(context.ckpt, context.view)
+    whole_list = bool(registry.of(declared).skips.get("complete"))
     for signature in context.view.signatures:
         last = signature.template.rpartition(".")[2]
         dense = family(signature.stored.scheme) == "dense" and signature.leaf("weight") is not None
         if not dense or last in ROUTERS or last == "lm_head":
             continue
         siblings = any(other.stored.quantized for other in context.view.templates[signature.template])
-        complete = declared.method == "compressed-tensors" and known.expected is not None
+        complete = whole_list and known.expected is not None
         if siblings or (complete and kind(signature, known) == "linear"):
             yield signature
 

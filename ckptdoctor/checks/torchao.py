@@ -7,7 +7,7 @@ from math import prod
 
 from ..checkpoint.names import join
 from ..checkpoint.nouns import Signature
-from ..checkpoint.torchao_metadata import Description, Entry, described
+from ..formats.torchao import Description, Entry, described
 from ..model import Fact, Hit, Location, Skip
 from .base import Context, Params
 
@@ -27,9 +27,9 @@ def _modules(context: Context) -> Iterator[tuple[Signature, list[str]]]:
 def _described(context: Context) -> Description | None:
     if not any(_modules(context)):
         return None
-    if "torchao" not in context.view.memo:
-        context.view.memo["torchao"] = described(context.ckpt, context.view)
-    found = context.view.memo["torchao"]
+    if "checks.torchao" not in context.view.memo:
+        context.view.memo["checks.torchao"] = described(context.ckpt, context.view)
+    found = context.view.memo["checks.torchao"]
     return found if isinstance(found, Description) else None
 
 

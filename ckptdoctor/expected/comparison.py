@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator
 from typing import NamedTuple
 
-from ..checkpoint.companions import BUFFERS, DENSE, has_companions, wholes
 from ..checkpoint.nouns import Leaf
+from ..formats.parts import BUFFERS, DENSE, has_companions, wholes
 from .blueprint import Entry, Expected, Fused, starred
 from .stored import Held, Index, Signed, words
 

@@ -16,10 +16,9 @@ from ..model import Evidence, Location, Target
 from . import facts
 from .base import Event, Loader, Plan, Reading, Run
 from .shared.modules import family
-from .shared.quantised.declared import block_in_vllm
 from .transformers.model import Transformers
+from .vllm.block import BNB, declares_bnb, declaring
 from .vllm.model import Vllm
-from .vllm.run import BNB, declares_bnb
 
 SUFFIX = "-bnb-4bit"
 _KEYS = ("bnb_4bit_use_double_quant", "bnb_4bit_quant_type", "bnb_4bit_quant_storage")
@@ -44,7 +43,7 @@ class UnslothRun(Run):
     @cached_property
     def declares_bnb(self) -> bool:
         """Whether the checkpoint says bitsandbytes, as vLLM reads it."""
-        return declares_bnb(block_in_vllm(self.ckpt))
+        return declares_bnb(declaring(self.ckpt))
 
     @cached_property
     def zoo(self) -> str:

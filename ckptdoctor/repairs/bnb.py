@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from collections.abc import Iterator
 
-from ..checkpoint.companions import BUFFERS, has_companions
-from ..checkpoint.companions import DENSE as FLOATS
 from ..checkpoint.names import join
 from ..checkpoint.nouns import Checkpoint, Signature, View
+from ..formats.bitsandbytes import FLAGS, NAME, SKIPPED, Stored, block, described, states
+from ..formats.parts import BUFFERS, has_companions
+from ..formats.parts import DENSE as FLOATS
 from ..loaders.shared.modules import family, is_mlx
 from ..model import Edit, Hit, JsonSet
 from .base import CONFIG, drop_key, has_key, is_whole, set_key
@@ -17,19 +17,6 @@ from .skips import skip_list
 _AT = "/quantization_config"
 _STORAGE = {"U8": "uint8", "I8": "int8", "BF16": "bfloat16", "F16": "float16", "F32": "float32"}
 _DTYPES = ("bfloat16", "float16", "float32")
-_FLAGS = ("load_in_4bit", "load_in_8bit")
-
-
-class Stored(NamedTuple):
-    """What the tensors say about the whole checkpoint."""
-
-    bits: int
-    """4 or 8; 0 when everything is dense."""
-    kind: str = ""
-    """``nf4`` or ``fp4``, "" where both occur or for 8 bits."""
-    nested: bool = False
-    storage: str = ""
-    """Name of the dtype that the packed weights have, "" where they have several."""
 
 
 def stored(ckpt: Checkpoint, view: View) -> Stored | None:
@@ -79,19 +66,19 @@ def _declare(ckpt: Checkpoint, view: View) -> Iterator[Edit]:
     if not found.bits:
         yield from drop_key(ckpt, CONFIG, _AT)
         return
-    block = ckpt.config.get("quantization_config")
-    known = block if isinstance(block, dict) else {}
-    skipped = skip_list(ckpt, view, known.get("llm_int8_skip_modules"))
-    if not any(type(known.get(flag)) is bool for flag in _FLAGS) and not _is_bnb(known):
-        yield from set_key(ckpt, CONFIG, _AT, _fresh(ckpt, view, found, skipped))
+    given = ckpt.config.get("quantization_config")
+    known = given if isinstance(given, dict) else {}
+    skipped = skip_list(ckpt, view, known.get(SKIPPED))
+    if not any(type(known.get(flag)) is bool for flag in FLAGS) and not states(known):
+        yield from set_key(ckpt, CONFIG, _AT, block(found, skipped, _compute_dtype(ckpt, view)))
         return
     wanted: dict[str, object] = {"load_in_4bit": found.bits == 4, "load_in_8bit": found.bits == 8}
-    wanted |= {f"_{flag}": wanted[flag] for flag in _FLAGS if f"_{flag}" in known}
+    wanted |= {f"_{flag}": wanted[flag] for flag in FLAGS if f"_{flag}" in known}
     wanted |= {key: value for key, value in described(found).items() if key in known}
-    if not _is_bnb(known):
-        wanted["quant_method"] = "bitsandbytes"
-    if skipped is not None or known.get("llm_int8_skip_modules") is not None:
-        wanted["llm_int8_skip_modules"] = skipped
+    if not states(known):
+        wanted["quant_method"] = NAME
+    if skipped is not None or known.get(SKIPPED) is not None:
+        wanted[SKIPPED] = skipped
     for key, value in wanted.items():
         if key in known or key == "quant_method" or value:
             yield from set_key(ckpt, CONFIG, f"{_AT}/{key}", value)
@@ -102,42 +89,6 @@ def drop_leftover(ckpt: Checkpoint, view: View, hit: Hit) -> Iterator[Edit]:
     found = stored(ckpt, view)
     if found is not None and not found.bits:
         yield from drop_key(ckpt, CONFIG, _AT)
-
-
-def _is_bnb(block: Mapping[str, object]) -> bool:
-    return str(block.get("quant_method")).lower() == "bitsandbytes"
-
-
-def described(found: Stored) -> dict[str, object]:
-    """Return the keys that tell how 4-bit tensors are stored, which newer loaders read off the tensors themselves."""
-    if found.bits != 4:
-        return {}
-    keys: dict[str, object] = {"bnb_4bit_use_double_quant": found.nested}
-    if found.kind:
-        keys["bnb_4bit_quant_type"] = found.kind
-    if found.storage:
-        keys["bnb_4bit_quant_storage"] = found.storage
-    return keys
-
-
-def _fresh(ckpt: Checkpoint, view: View, found: Stored, skipped: list[str] | None) -> dict[str, object]:
-    """Return a whole block with the keys that transformers writes, in its order."""
-    block: dict[str, object] = {
-        "_load_in_4bit": found.bits == 4,
-        "_load_in_8bit": found.bits == 8,
-        "bnb_4bit_compute_dtype": _compute_dtype(ckpt, view) if found.bits == 4 else "float32",
-        "bnb_4bit_quant_storage": "uint8",
-        "bnb_4bit_quant_type": "fp4",
-        "bnb_4bit_use_double_quant": False,
-        "llm_int8_enable_fp32_cpu_offload": False,
-        "llm_int8_has_fp16_weight": False,
-        "llm_int8_skip_modules": skipped,
-        "llm_int8_threshold": 6.0,
-        "load_in_4bit": found.bits == 4,
-        "load_in_8bit": found.bits == 8,
-        "quant_method": "bitsandbytes",
-    }
-    return block | described(found)
 
 
 def _compute_dtype(ckpt: Checkpoint, view: View) -> str:
@@ -152,8 +103,8 @@ def _compute_dtype(ckpt: Checkpoint, view: View) -> str:
 def describe(ckpt: Checkpoint, view: View, hit: Hit) -> Iterator[Edit]:
     """Write the keys that tell type, nesting and storage dtype as the tensors have them."""
     found = stored(ckpt, view)
-    block = ckpt.config.get("quantization_config")
-    if found is not None and isinstance(block, dict):
+    given = ckpt.config.get("quantization_config")
+    if found is not None and isinstance(given, dict):
         for key, value in described(found).items():
             yield from set_key(ckpt, CONFIG, f"{_AT}/{key}", value)
 
@@ -161,16 +112,16 @@ def describe(ckpt: Checkpoint, view: View, hit: Hit) -> Iterator[Edit]:
 def booleans(ckpt: Checkpoint, view: View, hit: Hit) -> Iterator[Edit]:
     """Write ``true`` or ``false`` where a flag is a word or a number that says so."""
     key = str(hit.facts["key"])
-    block = ckpt.config.get("quantization_config")
-    word = str(block.get(key)).strip().lower() if isinstance(block, dict) else ""
+    given = ckpt.config.get("quantization_config")
+    word = str(given.get(key)).strip().lower() if isinstance(given, dict) else ""
     if word in ("true", "1", "false", "0"):
         yield from set_key(ckpt, CONFIG, f"{_AT}/{key}", word in ("true", "1"))
 
 
 def threshold(ckpt: Checkpoint, view: View, hit: Hit) -> Iterator[Edit]:
     """Write ``llm_int8_threshold`` as the float it is meant to be."""
-    block = ckpt.config.get("quantization_config")
-    value = block.get("llm_int8_threshold") if isinstance(block, dict) else None
+    given = ckpt.config.get("quantization_config")
+    value = given.get("llm_int8_threshold") if isinstance(given, dict) else None
     if type(value) is int and abs(value) < 1 << 53:
         yield JsonSet(CONFIG, f"{_AT}/llm_int8_threshold", float(value), (value,))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ..checkpoint.nouns import Checkpoint, View
+from ..formats.fp8 import block
 from ..loaders.shared.modules import architecture, family, is_convertible
 from ..model import Edit, Hit
 from .base import CONFIG, is_whole, set_key
@@ -23,17 +24,13 @@ def declare(ckpt: Checkpoint, view: View, hit: Hit) -> Iterator[Edit]:
         or {signature.stored.scheme for signature in quantised} != {_BLOCK}
         or not all(family(signature.stored.scheme) == "dense" for signature in rest)
         or len(groups) != 1
-        or None in groups
     ):
+        return
+    size = groups.pop()
+    if size is None:
         return
     known = architecture(ckpt, view)
     dense = [m for s in rest if is_convertible(s, known) for m in s.modules if m != "lm_head"]
     static = any(signature.leaf(name) for signature in quantised for name in _ACTIVATIONS)
-    size = groups.pop()
-    block: dict[str, object] = {
-        "activation_scheme": "static" if static else "dynamic",
-        "modules_to_not_convert": ["lm_head", *dense],
-        "quant_method": "fp8",
-        "weight_block_size": [size, size],
-    }
-    yield from set_key(ckpt, CONFIG, "/quantization_config", block)
+    wanted = block(size, ["lm_head", *dense], static=static)
+    yield from set_key(ckpt, CONFIG, "/quantization_config", wanted)

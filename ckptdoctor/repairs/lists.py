@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from .. import ruledata
-from ..checkpoint.nouns import Checkpoint, Declared, View
+from ..checkpoint.nouns import Checkpoint, View
+from ..formats import registry
+from ..formats.declared import preferred
 from ..loaders import facts
 from ..model import Edit, Hit
-from .base import drop_key, member, set_key, value_at
-
-_KEYS = {
-    "compressed-tensors": ("ignore",),
-    "awq": ("modules_to_not_convert",),
-    "fp8": ("ignored_layers", "modules_to_not_convert"),
-    "modelopt": ("ignore", "exclude_modules"),
-}
-"""Method → the keys its skip list goes by; the first that has a list, else the last."""
+from .base import drop_key, set_key, value_at
 
 
 def drop_blocks(ckpt: Checkpoint, view: View, hit: Hit) -> Iterator[Edit]:
@@ -48,25 +41,12 @@ def drop_entry(ckpt: Checkpoint, view: View, hit: Hit) -> Iterator[Edit]:
 
 def list_dense(ckpt: Checkpoint, view: View, hit: Hit) -> Iterator[Edit]:
     """Put 16-bit modules on the skip list; nothing where a loader would then fuse them with quantised ones."""
-    declared = next(ckpt.declared(), None)
+    declared = preferred(ckpt)
     modules = [place.tensor.rpartition(".")[0] for place in hit.at if place.tensor]
     if declared is None or len(modules) < hit.count or not _fuses_well(view, modules):
         return
-    if declared.method == "gptq":
-        yield from _rules(ckpt, declared, modules)
-        return
-    keys = _KEYS.get(declared.method, ())
-    key = next((key for key in keys if declared.block.get(key)), keys[-1] if keys else "")
-    listed = declared.block.get(key) or []
-    if key and isinstance(listed, list):
-        yield from set_key(ckpt, declared.file, f"{declared.pointer}/{key}", [*listed, *modules])
-
-
-def _rules(ckpt: Checkpoint, declared: Declared, modules: list[str]) -> Iterator[Edit]:
-    if isinstance(declared.block.get("dynamic"), dict):
-        for module in modules:
-            pointer = f"{declared.pointer}/dynamic{member(f'-:{re.escape(module)}$')}"
-            yield from set_key(ckpt, declared.file, pointer, {})
+    for pointer, value in registry.of(declared).leave_out(declared.block, modules):
+        yield from set_key(ckpt, declared.file, declared.pointer + pointer, value)
 
 
 def _fuses_well(view: View, modules: list[str]) -> bool:

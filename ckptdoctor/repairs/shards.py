@@ -9,9 +9,9 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 
-from ..checkpoint.companions import wholes
 from ..checkpoint.nouns import Checkpoint, View
 from ..expected.comparison import Comparison
+from ..formats.parts import wholes
 from ..loaders.shared.modules import architecture
 from ..model import Edit, FileMove, FileWrite, Hit, JsonSet
 from .base import drop_key, member, set_aside, set_key

@@ -11,7 +11,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from . import environment, observed, releases
+from . import environment, formats, observed, releases
 from .files import Rules, read
 from .patterns import TELLING, compile_text
 from .versions import compile_spec, spec_keys
@@ -54,6 +54,7 @@ def hot(book: Rules) -> dict[str, Any]:
         ],
         "loaders": {name: specs(releases.hot(document.value)) for name, document in book.loaders.items()},
         "schemes": {name: scheme(document.value) for name, document in book.schemes.items()},
+        "formats": formats.compiled(book.formats),
     }
     return {"digest": sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:16], **data}
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from . import examples, observed, validate
+from . import examples, formats, observed, validate
 from .document import Document, load
 
-DATA = ("schemes", "loaders", "architectures")
+DATA = ("schemes", "loaders", "architectures", "formats")
 """Folders that hold data for the models; every other folder of ``rules/`` is a family of cards."""
 
 
@@ -19,6 +19,7 @@ class Rules(NamedTuple):
     loaders: dict[str, Document]
     schemes: dict[str, Document]
     architectures: dict[str, Document]
+    formats: dict[str, Document] = {}
     observed: observed.Shown = {}
     """What recorded runs have shown of the cards."""
 
@@ -35,6 +36,12 @@ def read(rules: Path) -> Rules:
         folder = path.parent.name
         kind, key = (folder, path.stem) if folder in DATA else ("cards", f"{folder}/{path.stem}")
         found[kind][key] = load(path, f"{rules.name}/{folder}/{path.name}")
+    for scheme, document in formats.own_schemes(found["formats"]):
+        if scheme in found["schemes"]:
+            raise document.error(
+                ("own_schemes", scheme), f"own_schemes: rules/schemes has {scheme!r} already"
+            )
+        found["schemes"][scheme] = document
     book = Rules(**found, observed=observed.read(rules))
     validate.check(rules, book)
     return book._replace(cards={rule: examples.written_out(card) for rule, card in book.cards.items()})

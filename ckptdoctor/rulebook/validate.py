@@ -11,7 +11,7 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError, relevance
 
 from ..ruledata import RulebookError
-from . import behaviours, examples
+from . import behaviours, examples, formats
 from .document import Document, Path_
 from .patterns import PLACEHOLDER
 from .versions import Span, compile_spec, spec_keys, unreachable
@@ -22,7 +22,12 @@ if TYPE_CHECKING:
 
 def check(rules: Path, book: Rules) -> None:
     """Validate every file of ``book``. Raises RulebookError for the first that is wrong."""
-    kinds = (("card", book.cards), ("loader", book.loaders), ("scheme", book.schemes))
+    kinds = (
+        ("card", book.cards),
+        ("loader", book.loaders),
+        ("format", book.formats),
+        ("scheme", book.schemes),
+    )
     for kind, documents in kinds:
         schema = rules / f"{kind}.schema.json"
         if documents:
@@ -36,6 +41,7 @@ def check(rules: Path, book: Rules) -> None:
         for document in documents.values():
             _specs(document, document.value, ())
     _names(book)
+    formats.check(book.formats, book.schemes)
     behaviours.check(book.loaders)
 
 

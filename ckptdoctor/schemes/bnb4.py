@@ -9,6 +9,8 @@ from collections.abc import Iterable
 
 from .base import QuantState, Stored
 
+SCHEMES = ("bnb-nf4", "bnb-fp4", "bnb-4bit")
+"""The schemes that no file describes; without a state, or with that of another type, it is the last."""
 STATE = "weight.quant_state.bitsandbytes__"
 _OTHERS = ("weight.absmax", "weight.quant_map", "weight.nested_absmax", "weight.nested_quant_map")
 
@@ -22,7 +24,8 @@ def recognise(names: Iterable[str], state: QuantState | None) -> Stored | None:
     suffix = next((name.removeprefix(STATE) for name in present if name.startswith(STATE)), None)
     if suffix is None and not any(name in _OTHERS for name in present):
         return None
-    scheme = f"bnb-{suffix}" if suffix in ("nf4", "fp4") else "bnb-4bit"
+    named = f"bnb-{suffix}"
+    scheme = named if named in SCHEMES else SCHEMES[-1]
     shape = state.shape if state is not None else None
     rows, columns = shape if shape and len(shape) == 2 else (None, None)
     blocksize = state.blocksize if state is not None else None

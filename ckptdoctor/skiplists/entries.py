@@ -11,28 +11,23 @@ from typing import Literal, NamedTuple, TypeAlias
 
 from ..checkpoint.nouns import Declared
 
-Dialect: TypeAlias = Literal[
-    "transformers", "compressed-tensors", "modelopt", "awq", "blocks", "dynamic", "by-name", "regex"
-]
+Dialect: TypeAlias = Literal["transformers", "exact", "component", "inside", "from-start", "by-name"]
+"""How an entry is compared with the name of a module, see `matching`."""
+Keys: TypeAlias = Mapping[str, Dialect]
+"""Keys that a format has for lists of what is left alone, with the dialect of their entries."""
 Effect: TypeAlias = Literal["skip", "only", "override"]
 
 MAX_DEPTH = 4
-_LISTS: tuple[tuple[str, Dialect], ...] = (
+_USUAL: tuple[tuple[str, Dialect], ...] = (
     ("llm_int8_skip_modules", "transformers"),
     ("modules_to_not_convert", "transformers"),
     ("ignored_layers", "transformers"),
-    ("ignore", "compressed-tensors"),
-    ("exclude_modules", "modelopt"),
-    ("exclude", "modelopt"),
+    ("ignore", "exact"),
+    ("exclude_modules", "component"),
+    ("exclude", "component"),
     ("skip_modules", "transformers"),
 )
-_OF_METHOD: Mapping[tuple[str, str], Dialect] = {
-    ("awq", "modules_to_not_convert"): "awq",
-    ("modelopt", "ignore"): "modelopt",
-    ("modelopt_fp4", "ignore"): "modelopt",
-    ("modelopt_mixed", "ignore"): "modelopt",
-    ("torchao", "modules_to_not_convert"): "transformers",
-}
+"""What these keys mean unless a format says otherwise, in the order in which they are tried."""
 _FULL = 16
 """Bits from which on AutoRound leaves a module as it is."""
 
@@ -50,19 +45,16 @@ class Entry(NamedTuple):
     """What ``override`` changes: ``bits``, ``group_size``…"""
 
 
-def entries(declared: Declared) -> tuple[Entry, ...]:
-    """Return every entry of a declaration, in the order in which they are tried."""
-    return (*_listed(declared), *_blocks(declared), *_dynamic(declared), *_tables(declared))
+def entries(declared: Declared, keys: Keys) -> tuple[Entry, ...]:
+    """Return every entry of a declaration, in the order in which they are tried; ``keys`` are its format's own."""
+    return (*_listed(declared, keys), *_blocks(declared), *_dynamic(declared), *_tables(declared))
 
 
-def _listed(declared: Declared) -> Iterator[Entry]:
-    block = declared.block
-    modelopt = "quant_algo" in block
-    for key, usual in _LISTS:
-        value = block.get(key)
-        dialect = _OF_METHOD.get((declared.method, key), usual)
-        if modelopt and key == "ignore":
-            dialect = "modelopt"
+def _listed(declared: Declared, keys: Keys) -> Iterator[Entry]:
+    usual = dict(_USUAL)
+    for key in (*(key for key in keys if key not in usual), *usual):
+        value = declared.block.get(key)
+        dialect = keys[key] if key in keys else usual[key]
         if isinstance(value, list) and value:
             for index, text in enumerate(value):
                 if isinstance(text, str):
@@ -73,7 +65,7 @@ def _listed(declared: Declared) -> Iterator[Entry]:
 def _blocks(declared: Declared) -> Iterator[Entry]:
     key = "modules_in_block_to_quantize"
     for pointer, text in _strings(declared.block.get(key), f"{declared.pointer}/{key}"):
-        yield Entry(text, "blocks", "only", declared.file, pointer)
+        yield Entry(text, "inside", "only", declared.file, pointer)
 
 
 def _strings(value: object, pointer: str, depth: int = 0) -> Iterator[tuple[str, str]]:
@@ -94,7 +86,7 @@ def _dynamic(declared: Declared) -> Iterator[Entry]:
         skips = key.startswith("-:")
         text = key[2:] if key[:2] in ("-:", "+:") else key
         told = settings if isinstance(settings, dict) and not skips else {}
-        yield Entry(text, "dynamic", "skip" if skips else "override", declared.file, pointer, told)
+        yield Entry(text, "from-start", "skip" if skips else "override", declared.file, pointer, told)
 
 
 def _tables(declared: Declared) -> Iterator[Entry]:
@@ -108,7 +100,7 @@ def _tables(declared: Declared) -> Iterator[Entry]:
 
 
 def _row(declared: Declared, pointer: str, name: str, settings: object) -> Iterator[Entry]:
-    dialect: Dialect = "regex" if name.startswith("re:") else "by-name"
+    dialect: Dialect = "from-start" if name.startswith("re:") else "by-name"
     text = name.removeprefix("re:")
     at = declared.pointer + pointer
     bits = settings.get("bits") if isinstance(settings, dict) else None

@@ -13,7 +13,7 @@ from itertools import chain, islice
 from typing import NamedTuple
 
 from ..checkpoint.nouns import Declared, Signature, View
-from .entries import Dialect, Entry, entries
+from .entries import Dialect, Entry, Keys, entries
 from .safe_regex import Expression, Untame
 
 Test = Callable[[str], bool]
@@ -54,12 +54,12 @@ class Matched(NamedTuple):
         return found
 
 
-def matched(view: View, declared: Declared) -> Matched:
-    """Match every entry of ``declared`` against the modules of ``view`` (once per view)."""
+def matched(view: View, declared: Declared, keys: Keys) -> Matched:
+    """Match every entry of ``declared`` against the modules of ``view`` (once per view); ``keys`` as in `entries`."""
     key = f"skips {declared.file}{declared.pointer}"
     found = view.memo.get(key)
     if not isinstance(found, Matched):
-        found = view.memo[key] = _matched(view, entries(declared))
+        found = view.memo[key] = _matched(view, entries(declared, keys))
     return found
 
 
@@ -142,7 +142,7 @@ class Names:
 
     def _is_exact(self, entry: Entry) -> bool:
         """Whether the entry can name nothing but the one module that is called so."""
-        plain = entry.dialect == "compressed-tensors" and not entry.text.startswith("re:")
+        plain = entry.dialect == "exact" and not entry.text.startswith("re:")
         return plain or entry.dialect == "by-name"
 
     def _known(self) -> frozenset[str]:
@@ -160,7 +160,7 @@ def _names(text: str) -> Test:
     return text.__eq__
 
 
-def _compressed(text: str) -> Test:
+def _exact(text: str) -> Test:
     return _from_start(text[3:]) if text.startswith("re:") else text.__eq__
 
 
@@ -199,7 +199,7 @@ def _from_start(pattern: str) -> Test:
 
 
 def _is_expression(entry: Entry) -> bool:
-    if entry.dialect in ("dynamic", "regex") or entry.text.startswith("re:"):
+    if entry.dialect == "from-start" or entry.text.startswith("re:"):
         return True
     return "*" in entry.text or (
         entry.dialect == "transformers" and not re.fullmatch(r"[\w.\-]*", entry.text)
@@ -233,12 +233,10 @@ def _spellings(text: str) -> tuple[str, ...]:
 
 _TESTS: Mapping[Dialect, Callable[[str], Test]] = {
     "transformers": _as_transformers,
-    "compressed-tensors": _compressed,
-    "modelopt": _component,
-    "awq": _component,
-    "blocks": _inside,
-    "dynamic": _from_start,
-    "regex": _from_start,
+    "exact": _exact,
+    "component": _component,
+    "inside": _inside,
+    "from-start": _from_start,
     "by-name": _names,
 }
 """Dialect → the test that its loaders apply to a name."""

@@ -12,6 +12,7 @@ import pytest
 from ckptdoctor.checkpoint import load, quant_state
 from ckptdoctor.checkpoint.names import Templates, join, split
 from ckptdoctor.checkpoint.nouns import Checkpoint, QuantState, View
+from ckptdoctor.formats.declared import declarations
 from ckptdoctor.schemes.base import Leaf
 from ckptdoctor.sources.base import Stat
 from ckptdoctor.sources.local import LocalSource
@@ -265,14 +266,14 @@ def test_places() -> None:
         ),
         (
             {"quantize_config.json": {"bits": 4}, "quant_config.json": {"w_bit": 4}},
-            [("quantize_config.json", "", ""), ("quant_config.json", "", "")],
+            [("quant_config.json", "", ""), ("quantize_config.json", "", "")],
         ),
         ({"quantize_config.json": {}}, []),
     ],
 )
 def test_declarations(files: dict[str, object], expected: list[tuple[str, str, str]]) -> None:
     ckpt = checkpoint({name: json.dumps(content).encode() for name, content in files.items()})
-    assert [(d.file, d.pointer, d.method) for d in ckpt.declared()] == expected
+    assert [(d.file, d.pointer, d.method) for d in declarations(ckpt)] == expected
 
 
 @pytest.mark.parametrize("fixture", ["llama-nf4-dq", "llama-int8", "llama-nf4-sharded"])

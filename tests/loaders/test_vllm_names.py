@@ -7,9 +7,8 @@ import time
 import pytest
 
 from ckptdoctor import ruledata
-from ckptdoctor.loaders.shared.quantised import names
-from ckptdoctor.loaders.shared.quantised.layout import Layout
-from ckptdoctor.loaders.vllm import parallel
+from ckptdoctor.formats.layout import Layout
+from ckptdoctor.loaders.vllm import names, parallel
 from ckptdoctor.loaders.vllm.split_sizes import of_config
 
 DATA = ruledata.load().loaders["vllm"]

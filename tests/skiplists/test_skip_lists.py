@@ -11,10 +11,12 @@ import pytest
 from ckptdoctor.checkpoint import load
 from ckptdoctor.checkpoint.nouns import Checkpoint
 from ckptdoctor.engine import check_source
+from ckptdoctor.formats.declared import declarations
+from ckptdoctor.formats.skips import matched
 from ckptdoctor.loaders.shared import skips
 from ckptdoctor.model import Report
 from ckptdoctor.skiplists.entries import entries
-from ckptdoctor.skiplists.matching import Matched, matched
+from ckptdoctor.skiplists.matching import Matched
 from ckptdoctor.sources import open_source
 from ckptdoctor.sources.memory import MemorySource
 from ckptdoctor.targets import default_targets, parse_target
@@ -45,7 +47,7 @@ def checkpoint(block: dict[str, object], modules: tuple[str, ...] = MODULES) -> 
 
 def names(block: dict[str, object], modules: tuple[str, ...] = MODULES) -> Matched:
     ckpt = checkpoint(block, modules)
-    (declared,) = ckpt.declared()
+    (declared,) = declarations(ckpt)
     return matched(ckpt.view(("model.safetensors",)), declared)
 
 
@@ -105,8 +107,8 @@ def test_overrides_have_settings_and_a_place() -> None:
     assert set(found) == {Q0, Q1, Q10}
     assert found[Q0].settings == {"bits": 8}
     ckpt = checkpoint({"quant_method": "gptq", "dynamic": {"a/b~c": {}}})
-    (declared,) = ckpt.declared()
-    assert [entry.pointer for entry in entries(declared)] == ["/quantization_config/dynamic/a~1b~0c"]
+    (declared,) = declarations(ckpt)
+    assert [entry.pointer for entry in entries(declared, {})] == ["/quantization_config/dynamic/a~1b~0c"]
 
 
 def test_other_spellings_are_hints() -> None:
@@ -155,7 +157,7 @@ def test_long_lists_over_large_models_are_fast() -> None:
         {"quant_method": "compressed-tensors", "ignore": [*listed, "re:.*self_attn.*"]}, experts
     )
     view = ckpt.view(("model.safetensors",))
-    (declared,) = ckpt.declared()
+    (declared,) = declarations(ckpt)
     begun = time.perf_counter()
     found = matched(view, declared)
     assert time.perf_counter() - begun < 1.5

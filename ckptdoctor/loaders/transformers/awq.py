@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from functools import cached_property
 
 from ...checkpoint.nouns import Signature
+from ...formats import awq
+from ...formats.base import texts
+from ...formats.layout import Layout
 from ...model import Location
 from ..base import Event, Test
 from ..shared import skips
-from ..shared.quantised import declared
-from ..shared.quantised.layout import Layout
 from ..shared.quantised.matching import is_linear
 from .packed import Packed
 
@@ -24,12 +25,12 @@ class Awq(Packed):
     @cached_property
     def _layout(self) -> Layout | None:
         """Zero points are always asked for (``replace_with_awq_linear``)."""
-        layout = declared.awq(self.run.block)
+        layout = awq.layout(self.run.block)
         return layout._replace(symmetric=False) if layout else None
 
     @cached_property
     def _skipped(self) -> Test:
-        return skips.transformers5((*declared.texts(self.run.block.get(_SKIPPED)), "lm_head"))
+        return skips.transformers5((*texts(self.run.block.get(_SKIPPED)), "lm_head"))
 
     def doubt(self) -> str:
         """Other kernels, and widths whose tensors are not known."""

@@ -11,14 +11,15 @@ from itertools import islice
 
 from ...checkpoint.nouns import Leaf, Signature
 from ...expected.comparison import Missing
+from ...formats.base import texts
+from ...formats.compressed_tensors import Group, groups
+from ...formats.layout import Layout, Shape
 from ...model import Facts, Location, Outcome
 from .. import facts
 from ..base import Event, LoadedAs, Test
 from ..shared import skips
 from ..shared.method import Read
 from ..shared.modules import kind
-from ..shared.quantised import declared
-from ..shared.quantised.layout import Layout, Shape
 from ..shared.quantised.matching import Parts, compared, is_expert, quantised_experts
 from .method import Quantised
 from .stacked import Stacked
@@ -40,19 +41,19 @@ class CompressedTensors(Quantised, Parts):
     """Groups of settings, each with the layers it is for."""
 
     @cached_property
-    def _groups(self) -> tuple[declared.Group, ...]:
-        return declared.groups(self.run.block)
+    def _groups(self) -> tuple[Group, ...]:
+        return groups(self.run.block)
 
     @cached_property
     def _ignore(self) -> tuple[str, ...]:
-        return declared.texts(self.run.block.get("ignore"))
+        return texts(self.run.block.get("ignore"))
 
     @cached_property
     def _ignored(self) -> Test:
         return skips.compressed_tensors(self._ignore)
 
     @cached_property
-    def _named(self) -> list[tuple[declared.Group, Test]]:
+    def _named(self) -> list[tuple[Group, Test]]:
         """Groups by what is told most exactly: names before expressions (``match_targets``)."""
         exact = [(group, _targets(group, expressions=False)) for group in self._groups]
         return [*exact, *((group, _targets(group, expressions=True)) for group in self._groups)]
@@ -167,7 +168,7 @@ class CompressedTensors(Quantised, Parts):
         return "fails-late" if dtype.startswith("F8") else "fails"
 
 
-def _targets(group: declared.Group, *, expressions: bool) -> Test:
+def _targets(group: Group, *, expressions: bool) -> Test:
     return skips.compressed_tensors([text for text in group.targets if text.startswith("re:") == expressions])
 
 

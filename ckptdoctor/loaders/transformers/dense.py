@@ -25,6 +25,3 @@ class Dense(TransformersMethod):
             return self.run.dtype or "bf16"
         packed = signature.stored.quantized or stored in ("bnb-4bit", "bnb-8bit")
         return UNDECLARED if packed else signature.stored.scheme
-
-
-METHOD = Dense

@@ -9,13 +9,14 @@ from __future__ import annotations
 from functools import cached_property
 
 from ...checkpoint.nouns import Leaf, Signature
+from ...formats import fp8
+from ...formats.base import texts
+from ...formats.layout import Layout, Shape
 from ...model import Outcome
 from ..base import Event, LoadedAs, Test
 from ..shared import skips
 from ..shared.method import Read
 from ..shared.modules import kind
-from ..shared.quantised import declared
-from ..shared.quantised.layout import Layout, Shape
 from ..shared.quantised.matching import Parts, compared, is_expert, is_linear, quantised_experts
 from .method import Quantised
 from .stacked import Stacked
@@ -30,13 +31,13 @@ class Fp8(Quantised, Parts):
 
     @cached_property
     def _layout(self) -> Layout:
-        return declared.fp8(self.run.block)
+        return fp8.layout(self.run.block)
 
     @cached_property
     def _skipped(self) -> Test:
         block = self.run.block
-        listed = declared.texts(block.get("modules_to_not_convert"))
-        return skips.transformers5(listed or declared.texts(block.get("ignored_layers")))
+        listed = texts(block.get("modules_to_not_convert"))
+        return skips.transformers5(listed or texts(block.get("ignored_layers")))
 
     def read(self) -> Read:
         """Compare linear layers and experts with the declared layout, as far as a CPU and a GPU agree."""

@@ -7,10 +7,11 @@ from functools import cached_property
 
 from ...checkpoint.nouns import Signature
 from ...expected.comparison import Missing
+from ...formats import gptq
+from ...formats.base import texts
+from ...formats.layout import Layout
 from ...model import Location, Outcome
 from ..base import Event
-from ..shared.quantised import declared
-from ..shared.quantised.layout import Layout
 from .packed import Packed
 
 _LISTED = "modules_in_block_to_quantize"
@@ -22,11 +23,11 @@ class Gptq(Packed):
 
     @cached_property
     def _layout(self) -> Layout | None:
-        return declared.gptq(self.run.block)
+        return gptq.layout(self.run.block)
 
     @cached_property
     def _endings(self) -> tuple[str, ...]:
-        return declared.texts(self.run.block.get(_LISTED))
+        return texts(self.run.block.get(_LISTED))
 
     def doubt(self) -> str:
         """Other formats of a checkpoint, and widths whose tensors are not known."""

@@ -9,10 +9,10 @@ from abc import abstractmethod
 from collections.abc import Iterator
 
 from ...checkpoint.nouns import Leaf, Signature
+from ...formats.layout import Layout, Shape
 from ...model import Outcome
 from ..base import Event
 from ..shared.method import Read
-from ..shared.quantised.layout import Layout, Shape
 from ..shared.quantised.matching import Parts, compared, quantised_experts
 from .method import Quantised
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from ...checkpoint.nouns import Leaf
+from ...formats.layout import Layout, Shape
 from ...model import Outcome
-from ..shared.quantised.layout import Layout, Shape
 from ..shared.quantised.matching import Parts
 
 

@@ -6,9 +6,11 @@ from collections.abc import Iterator, Sequence
 from functools import cached_property
 
 from ...checkpoint.nouns import Signature
+from ...formats import awq
+from ...formats.base import number, texts
+from ...formats.layout import Layout
 from ..base import Test
-from ..shared.quantised import declared, names
-from ..shared.quantised.layout import Layout
+from . import names
 from .packed import Packed, has_codes, is_head
 
 
@@ -21,7 +23,7 @@ class Awq(Packed):
 
     @cached_property
     def _declared(self) -> Layout | None:
-        return declared.awq(self.run.block)
+        return awq.layout(self.run.block)
 
     @cached_property
     def _layout(self) -> Layout | None:
@@ -30,7 +32,7 @@ class Awq(Packed):
 
     @cached_property
     def _listed(self) -> tuple[str, ...]:
-        return declared.texts(self.run.block.get("modules_to_not_convert"))
+        return texts(self.run.block.get("modules_to_not_convert"))
 
     @cached_property
     def _skipped(self) -> Test:
@@ -43,7 +45,7 @@ class Awq(Packed):
 
     def refused(self) -> Iterator[tuple[str, str]]:
         """Yield another width than 4 (``AWQConfig.__init__``)."""
-        bits = declared.number(self.run.block.get("w_bit", self.run.block.get("bits")), 0)
+        bits = number(self.run.block.get("w_bit", self.run.block.get("bits")))
         if bits and bits != 4:
             yield "bits", str(bits)
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ...checkpoint.companions import DENSE, wholes
 from ...checkpoint.nouns import Leaf, Signature, View
+from ...formats.parts import DENSE, wholes
 from ..base import Event
 from .tensors import KV_SCALES
 

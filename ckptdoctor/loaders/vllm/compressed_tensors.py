@@ -6,11 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 
 from ...checkpoint.nouns import Signature
+from ...formats.base import texts
+from ...formats.compressed_tensors import Group, groups
+from ...formats.layout import Layout
 from .. import facts
 from ..base import Test
 from ..shared import skips
-from ..shared.quantised import declared, names
-from ..shared.quantised.layout import Layout
+from . import names
 from .packed import Packed
 
 _SPLIT = frozenset({"pack-quantized", "float-quantized"})
@@ -27,8 +29,8 @@ class CompressedTensors(Packed):
     name = "compressed-tensors"
 
     @cached_property
-    def _groups(self) -> tuple[declared.Group, ...]:
-        return declared.groups(self.run.block)
+    def _groups(self) -> tuple[Group, ...]:
+        return groups(self.run.block)
 
     @cached_property
     def _targets(self) -> Mapping[str, Layout]:
@@ -40,7 +42,7 @@ class CompressedTensors(Packed):
 
     @cached_property
     def _ignore(self) -> frozenset[str]:
-        return frozenset(declared.texts(self.run.block.get("ignore")))
+        return frozenset(texts(self.run.block.get("ignore")))
 
     @cached_property
     def _ignored(self) -> Test:

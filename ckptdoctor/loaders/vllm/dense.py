@@ -64,6 +64,3 @@ class Dense(VllmMethod):
         if self.run.does("cache-scales-are-mapped"):
             return "ok"
         return "fails" if self.run.does("cache-scales-need-a-method") else "unknown"
-
-
-METHOD = Dense

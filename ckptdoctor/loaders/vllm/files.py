@@ -8,7 +8,8 @@ from typing import NamedTuple
 from ...checkpoint.nouns import Index
 from ...model import Location
 from ..base import Event
-from .run import BNB, VllmRun
+from .block import BNB
+from .run import VllmRun
 
 _NONE = "RuntimeError: Cannot find any model weights"
 

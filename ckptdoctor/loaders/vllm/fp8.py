@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from functools import cached_property
 
 from ...checkpoint.nouns import Signature
+from ...formats import fp8
+from ...formats.base import texts
+from ...formats.layout import Layout
 from ..base import Test
-from ..shared.quantised import declared, names
-from ..shared.quantised.layout import Layout
+from . import names
 from .packed import Packed, is_head
 
 
@@ -19,15 +21,13 @@ class Fp8(Packed):
 
     @cached_property
     def _layout(self) -> Layout:
-        return declared.fp8(self.run.block)
+        return fp8.layout(self.run.block)
 
     @cached_property
     def _skipped(self) -> Test:
         """``Fp8Config.from_config``: ``ignored_layers``, else ``modules_to_not_convert``."""
         block = self.run.block
-        listed = declared.texts(block.get("ignored_layers")) or declared.texts(
-            block.get("modules_to_not_convert")
-        )
+        listed = texts(block.get("ignored_layers")) or texts(block.get("modules_to_not_convert"))
         fused = self.run.does("lists-know-fused-names")
         return names.in_list(listed, self.run.data, whole=True, fused_names=fused)
 

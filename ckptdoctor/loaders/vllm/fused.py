@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from ...checkpoint.nouns import View
+from ...formats.layout import Layout
 from ...model import Location
 from .. import facts
 from ..base import Event
-from ..shared.quantised.layout import Layout
 from ..shared.quantised.matching import Choose, by_layer, is_expert, is_linear, shape_of
 from .run import VllmRun
 

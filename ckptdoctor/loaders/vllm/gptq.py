@@ -6,9 +6,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 
 from ...checkpoint.nouns import Signature
+from ...formats import gptq
+from ...formats.base import number, texts
+from ...formats.layout import Layout
 from ...model import Outcome
-from ..shared.quantised import declared, names
-from ..shared.quantised.layout import Layout
+from . import names
 from .packed import Packed, has_codes, is_head
 
 
@@ -21,11 +23,11 @@ class Gptq(Packed):
 
     @cached_property
     def _layout(self) -> Layout | None:
-        return declared.gptq(self.run.block)
+        return gptq.layout(self.run.block)
 
     @cached_property
     def _listed(self) -> tuple[str, ...]:
-        return declared.texts(self.run.block.get("modules_in_block_to_quantize"))
+        return texts(self.run.block.get("modules_in_block_to_quantize"))
 
     @cached_property
     def _overrides(self) -> Callable[[str], Mapping[str, object] | None]:
@@ -45,8 +47,8 @@ class Gptq(Packed):
     def refused(self) -> Iterator[tuple[str, str]]:
         """Yield an activation order and a width that there is no kernel for (``AutoGPTQConfig.__init__``)."""
         block = self.run.block
-        bits = declared.number(block.get("w_bit", block.get("bits")), 0)
-        grouped = declared.number(block.get("group_size"), -1) != -1
+        bits = number(block.get("w_bit", block.get("bits"))) or 0
+        grouped = number(block.get("group_size")) not in (None, -1)
         if block.get("desc_act") is True and grouped and self.run.does("desc-act-refused"):
             yield "desc_act", "true"
         odd = bits not in (4, 8) or block.get("sym") is False
@@ -71,7 +73,7 @@ class Gptq(Packed):
         found = self._overrides(module)
         if found is None or not self._packs(signature, module):
             return None
-        return declared.gptq({**self.run.block, **found})
+        return gptq.layout({**self.run.block, **found})
 
     def _packs(self, signature: Signature, module: str) -> bool:
         """``is_layer_gptq_quantized``: a head only where the config says so, and no list is asked about experts."""

@@ -7,10 +7,10 @@ from functools import cached_property
 from typing import ClassVar
 
 from ...expected.comparison import Mismatch, Missing
+from ...formats.layout import Layout
 from ...model import Location, Outcome
 from ..base import Event
 from ..shared.method import Method, Read
-from ..shared.quantised.layout import Layout
 from . import tensors
 from .run import VllmRun
 

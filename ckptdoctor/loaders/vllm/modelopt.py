@@ -6,10 +6,17 @@ from collections.abc import Iterator
 from functools import cached_property
 
 from ...checkpoint.nouns import Signature
+from ...formats import modelopt
+from ...formats.layout import Layout
 from ..base import Test
-from ..shared.quantised import modelopt, names
-from ..shared.quantised.layout import Layout
+from . import names
 from .packed import Packed, is_head
+
+_ALGORITHMS = frozenset(
+    {"FP8", "FP8_PER_CHANNEL_PER_TOKEN", "FP8_PB_WO", "NVFP4", "W4A16_NVFP4", "MXFP8", "MIXED_PRECISION"}
+)
+_NESTED, _NESTED_KEYS = "NVFP4", ("group_size", "kv_cache_quant_algo", "exclude_modules")
+"""An algorithm, and what the older form of its block must have."""
 
 
 class ModelOpt(Packed):
@@ -33,7 +40,14 @@ class ModelOpt(Packed):
 
     def refused(self) -> Iterator[tuple[str, str]]:
         """Yield what ``ModelOptQuantConfigBase.from_config`` stops at."""
-        return modelopt.refused(self.run.block)
+        block = self.run.block
+        name = modelopt.algorithm(block)
+        if name not in _ALGORITHMS:
+            yield "quant_algo", name or "absent"
+        elif name == _NESTED and "quantization" in block:
+            for key in _NESTED_KEYS:
+                if key not in modelopt.inner(block):
+                    yield key, "absent"
 
     def doubt(self) -> str:
         """Other algorithms are not modelled."""

@@ -12,11 +12,11 @@ from functools import cached_property
 from typing import ClassVar
 
 from ...checkpoint.nouns import Leaf, Signature
+from ...formats.layout import Layout, Shape
 from ...model import Outcome
 from ...skiplists.matching import FUSED
 from ..shared.method import Read
 from ..shared.modules import ROUTERS, kind
-from ..shared.quantised.layout import Layout, Shape
 from ..shared.quantised.matching import Parts, compared, is_expert, is_linear, quantised_experts
 from . import fused
 from .method import Quantised

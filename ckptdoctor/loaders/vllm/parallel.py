@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from math import gcd
 from typing import NamedTuple
 
+from ...formats.layout import Layout
 from ...model import Facts, Location
 from ..base import Event
-from ..shared.quantised.layout import Layout
 from .method import VllmMethod
 from .run import VllmRun
 from .split_sizes import Sizes, of_config

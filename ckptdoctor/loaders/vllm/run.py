@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import cached_property
 
 from ..base import Run, Test
 from ..shared.modules import Architecture, architecture
-from ..shared.quantised import declared
+from .block import Block, declares_bnb, declaring
 from .skiplist import own_test
-
-BNB = "bitsandbytes"
-Block = Mapping[str, object]
 
 
 class VllmRun(Run):
@@ -20,7 +16,7 @@ class VllmRun(Run):
     @cached_property
     def block(self) -> Block:
         """The object that declares a quantisation, empty where there is none."""
-        return declared.block_in_vllm(self.ckpt)
+        return declaring(self.ckpt)
 
     @cached_property
     def known(self) -> Architecture:
@@ -54,8 +50,3 @@ class VllmRun(Run):
     def inflight(self) -> bool:
         """Whether the weights are quantised while they load, because the caller asks and no config does."""
         return bool(self.target.options.get("quantization")) and not declares_bnb(self.block)
-
-
-def declares_bnb(block: Block) -> bool:
-    """Whether a block says bitsandbytes (vLLM then takes the weights as pre-quantised)."""
-    return str(block.get("quant_method", "")).lower() == BNB

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from ..shared.quantised.declared import number
-
 Config = Mapping[str, object]
 
 
@@ -34,17 +32,17 @@ def of_config(config: Config) -> Sizes | None:
     inner = config.get("text_config")
     if isinstance(inner, dict):
         config = inner
-    heads = number(config.get("num_attention_heads"), 0)
-    hidden = number(config.get("hidden_size"), 0)
-    vocabulary = number(config.get("vocab_size"), 0)
-    width = number(config.get("head_dim"), hidden // heads if heads > 0 else 0)
+    heads = _number(config.get("num_attention_heads"), 0)
+    hidden = _number(config.get("hidden_size"), 0)
+    vocabulary = _number(config.get("vocab_size"), 0)
+    width = _number(config.get("head_dim"), hidden // heads if heads > 0 else 0)
     dense, experts = tuple(_dense(config)), tuple(_experts(config))
     if heads <= 0 or hidden <= 0 or vocabulary <= 0 or width <= 0 or not (dense or experts):
         return None
     if "kv_lora_rank" in config:
         inputs, outputs = _latent(config, heads)
         return Sizes(heads, 0, width, dense, experts, inputs, outputs, hidden, vocabulary)
-    keys = max(number(config.get("num_key_value_heads"), heads), 1)
+    keys = max(_number(config.get("num_key_value_heads"), heads), 1)
     whole = (heads * width,)
     return Sizes(heads, keys, width, dense, experts, whole, whole, hidden, vocabulary)
 
@@ -52,7 +50,7 @@ def of_config(config: Config) -> Sizes | None:
 def _latent(config: Config, heads: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Return what latent attention splits: ``o_proj`` along its input, ``q_b_proj`` and ``kv_b_proj`` by heads."""
     plain, turned, value = (
-        number(config.get(key), 0) for key in ("qk_nope_head_dim", "qk_rope_head_dim", "v_head_dim")
+        _number(config.get(key), 0) for key in ("qk_nope_head_dim", "qk_rope_head_dim", "v_head_dim")
     )
     if min(plain, turned, value) <= 0:
         return (), ()
@@ -65,27 +63,31 @@ _SPARSE = frozenset({"qwen2_moe", "qwen3_moe"})
 
 
 def _has_experts(config: Config) -> bool:
-    return any(number(config.get(key), 0) > 1 for key in _COUNTS)
+    return any(_number(config.get(key), 0) > 1 for key in _COUNTS)
 
 
 def _experts(config: Config) -> Iterator[int]:
     key = "moe_intermediate_size" if "moe_intermediate_size" in config else "intermediate_size"
-    width = number(config.get(key), 0)
+    width = _number(config.get(key), 0)
     if width > 0 and (_has_experts(config) or key == "moe_intermediate_size"):
         yield width
 
 
 def _dense(config: Config) -> Iterator[int]:
-    width = number(config.get("intermediate_size"), 0)
+    width = _number(config.get("intermediate_size"), 0)
     own = "moe_intermediate_size" in config
-    step = number(config.get("decoder_sparse_step"), 1)
+    step = _number(config.get("decoder_sparse_step"), 1)
     unused = (
         str(config.get("model_type")) in _SPARSE and own and step == 1 and not config.get("mlp_only_layers")
     ) or (_has_experts(config) and not own)
     if width > 0 and not unused:
         yield width
-    shared = number(config.get("shared_expert_intermediate_size"), 0)
-    count = number(config.get("n_shared_experts"), 0)
-    shared = shared or count * number(config.get("moe_intermediate_size"), 0)
+    shared = _number(config.get("shared_expert_intermediate_size"), 0)
+    count = _number(config.get("n_shared_experts"), 0)
+    shared = shared or count * _number(config.get("moe_intermediate_size"), 0)
     if shared > 0:
         yield shared
+
+
+def _number(value: object, otherwise: int) -> int:
+    return value if type(value) is int else otherwise

@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from ....checkpoint.nouns import Leaf, Signature, View
+from ....formats.layout import Layout, Shape
 from ....model import Location, Outcome, worst
 from ....skiplists.matching import FUSED
 from ...base import Event, LoadedAs
 from ..modules import ROUTERS, Architecture, family, kind
-from .layout import Layout, Shape, parts
 
 Choose = Callable[[Signature, str], Layout | None]
 """Signature and module → the layout the loader expects there, None for a plain weight."""
@@ -152,7 +152,7 @@ def _events(
     loader: Parts,
 ) -> Iterator[Event]:
     rows, columns = shape_of(signature, known)
-    wanted = {"weight": None} if layout is None else parts(layout, rows, columns)
+    wanted = {"weight": None} if layout is None else layout.parts(rows, columns)
     if wanted is None:
         return
     for part in differences(signature, layout, wanted, loader):

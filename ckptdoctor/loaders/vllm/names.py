@@ -12,8 +12,8 @@ from fnmatch import fnmatchcase
 from functools import cache
 from itertools import islice
 
-from ... import facts
-from .. import skips
+from .. import facts
+from ..shared import skips
 
 Data = Mapping[str, object]
 Skips = Callable[[str], bool]

@@ -1,4 +1,4 @@
-"""torchao's own description of its tensors, which it keeps in ``__metadata__`` of every safetensors file.
+"""torchao: tensors in parts, which ``__metadata__`` of every safetensors file tells how to put together.
 
 ``unflatten_tensor_state_dict`` of
 https://github.com/pytorch/ao/blob/v0.18.0/torchao/prototype/safetensors/safetensors_support.py.
@@ -10,9 +10,13 @@ import json
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from .nouns import Checkpoint, View
+from ..checkpoint.nouns import Checkpoint, View
+from .base import Format
 
 NAMES = "tensor_names"
+"""The key of ``__metadata__`` that lists the tensors that were flattened."""
+PARTS = ("_weight_qdata", "_weight_scale")
+"""The parts that a weight is put together from, whatever its type, but for packed ones."""
 
 
 class Entry(NamedTuple):
@@ -73,3 +77,6 @@ def _texts(value: object) -> tuple[str, ...]:
 def _numbers(value: object) -> tuple[int, ...]:
     whole = isinstance(value, list) and all(type(item) is int and item > 0 for item in value)
     return tuple(value) if isinstance(value, list) and whole else ()
+
+
+FORMAT = Format
