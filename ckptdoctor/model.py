@@ -224,6 +224,14 @@ class Suppressed(NamedTuple):
     """Why, in the words of the settings file; ``in the baseline`` for what a baseline holds."""
 
 
+class Aspect(NamedTuple):
+    """Whether one part of a checkpoint was compared with what a loader needs."""
+
+    state: Literal["yes", "no", "not-applicable"]
+    reason: str = ""
+    """Why not, or what is left out of a ``yes``."""
+
+
 class Verdict(NamedTuple):
     """What one loader at one version makes of the checkpoint."""
 
@@ -242,6 +250,8 @@ class Verdict(NamedTuple):
     """Numbers of devices (up to 64) that the loader can split the model over; None where it is not known."""
     weights: int | None = None
     """Bytes of weights that one device holds once loaded; None where nothing is held or it is not known."""
+    compared: Mapping[str, Aspect] = {}
+    """container, index, config, quantisation, names, shapes, tokenizer: what the verdict rests on."""
 
 
 class Unchanged(NamedTuple):

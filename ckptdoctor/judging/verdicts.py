@@ -9,6 +9,7 @@ from ..checkpoint.nouns import Checkpoint, View
 from ..loaders.base import Reading
 from ..loaders.shared.weights import weight_bytes
 from ..model import Crash, Evidence, Finding, Outcome, Skip, Verdict, worst
+from .compared import compared, unearned
 
 _STRENGTH: tuple[Evidence, ...] = ("observed", "source", "assumed")
 
@@ -36,7 +37,8 @@ def _verdict(ckpt: Checkpoint, reading: Reading, findings: Sequence[Finding], do
     outcome = worst([item.outcome for _, item in mine])
     deciding = [(finding, item) for finding, item in mine if item.outcome == outcome and outcome != "ok"]
     reason = deciding[0][0].message if deciding else ""
-    why_unknown = reading.plan.unknown or doubt
+    parts = compared(ckpt, reading)
+    why_unknown = reading.plan.unknown or doubt or unearned(parts)
     if outcome == "ok" and why_unknown:
         outcome, reason = "unknown", why_unknown
     return Verdict(
@@ -50,6 +52,7 @@ def _verdict(ckpt: Checkpoint, reading: Reading, findings: Sequence[Finding], do
         uses=_uses(reading),
         tensor_parallel=reading.tensor_parallel,
         weights=None if outcome in ("fails", "unknown") else weight_bytes(ckpt, reading),
+        compared=parts,
     )
 
 

@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from ..checkpoint.nouns import Checkpoint, Signature, View
-from ..model import Evidence, Facts, Location, Outcome, Target
+from ..model import Aspect, Evidence, Facts, Location, Outcome, Target
 from . import facts
 
 Data: TypeAlias = Mapping[str, Any]
@@ -68,6 +68,9 @@ class Reading(NamedTuple):
     evidence: Evidence = "source"
     tensor_parallel: tuple[int, ...] | None = None
     """Numbers of devices the loader can split this over, None where that is not known."""
+    names: Aspect = Aspect("no", "this loader's model compares none")
+    """Whether the stored names were compared with those the class asks for."""
+    shapes: Aspect = Aspect("no", "this loader's model compares none")
     keeps_wide_floats: bool = False
     """float32 and float64 stay so where config.json says it; other loaders choose a dtype of their own."""
 

@@ -28,8 +28,9 @@ class Cited(Loader):
     def read(self, run: Run) -> Reading:
         """Say what is missing, in excess or quantised, without an outcome."""
         readable = all_readable(run.ckpt, run.view)
+        known = architecture(run.ckpt, run.view)
         events = [
-            *tensor_events(run.view, architecture(run.ckpt, run.view), _Unknown(), readable=readable),
+            *(tensor_events(run.view, known, _Unknown()) if readable else ()),
             *(_quantised(run.view) if run.data.get("takes") == "plain weights" else ()),
         ]
         unknown = [event._replace(outcome="unknown") for event in events]

@@ -119,4 +119,8 @@ def _verdict(verdict: Verdict) -> dict[str, object]:
         "uses": list(verdict.uses),
         "tensor_parallel": None if verdict.tensor_parallel is None else list(verdict.tensor_parallel),
         "weights": verdict.weights,
+        "compared": {
+            name: {"state": part.state, "reason": part.reason or None}
+            for name, part in verdict.compared.items()
+        },
     }

@@ -53,7 +53,27 @@ def verdict_lines(verdicts: Sequence[Verdict], page: Page) -> list[Line]:
         ] or [Segment("")]
         lines += [[*cells, first]] if beside else [cells, [Segment(" " * indent), first]]
         lines += [[Segment(" " * indent), more] for more in rest]
-    return [line for line in lines if any(part.text.strip() for part in line)] + _footnotes(verdicts, page)
+    table_lines = [line for line in lines if any(part.text.strip() for part in line)]
+    return [*table_lines, *_compared(verdicts, page), *_footnotes(verdicts, page)]
+
+
+def _compared(verdicts: Sequence[Verdict], page: Page) -> list[Line]:
+    """Return what the verdicts rest on, a line for all of them or one for each that differs."""
+    told: dict[str, list[str]] = {}
+    for verdict in verdicts:
+        states: dict[str, list[str]] = {"yes": [], "no": []}
+        for name, part in verdict.compared.items():
+            why = f" ({part.reason})" if part.reason and page.verbose else ""
+            states.get(part.state, []).append(name + why)
+        text = f"compared: {', '.join(states['yes']) or 'nothing'}"
+        text += f"; not: {', '.join(states['no'])}" if states["no"] else ""
+        if verdict.compared:
+            told.setdefault(text, []).append(verdict.target.loader)
+    lines: list[Line] = []
+    for text, loaders in told.items():
+        who = f"{', '.join(dict.fromkeys(loaders))} " if len(told) > 1 else ""
+        lines += [[Segment("    "), Segment(part, "dim")] for part in fold(who + text, page.width - 4)]
+    return lines
 
 
 def entries(verdicts: Sequence[Verdict]) -> Iterator[Entry]:

@@ -7,6 +7,7 @@ from .. import facts
 from ..adapter import judge as adapter
 from ..adapter.tensors import CONFIG, WEIGHTS
 from ..base import Event, Loader, Plan, Reading, Run
+from ..shared.completeness import uncompared
 
 
 class Peft(Loader):
@@ -29,7 +30,9 @@ class Peft(Loader):
         if run.plan.method != "lora":
             return run.reading(run.plan.events)
         events, unknown = adapter.judge(run, run.version)
-        return run.reading([*run.plan.events, *events], unknown=unknown)
+        names, shapes = uncompared(unknown)
+        found = run.reading([*run.plan.events, *events], unknown=unknown)
+        return found._replace(names=names, shapes=shapes)
 
 
 def _only_what_stays(planned: Plan) -> Plan:

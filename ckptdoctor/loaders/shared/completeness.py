@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from ...checkpoint.nouns import View
 from ...expected.comparison import Comparison, Missing
-from ...model import MAX_LOCATIONS, Location, worst
+from ...model import MAX_LOCATIONS, Aspect, Location, worst
 from ..base import Event
 from .method import Completeness
 from .modules import Architecture
@@ -16,19 +16,16 @@ _FEW = 0.1
 _MOST = 0.8
 _COMPONENT = 10
 """So many unexpected name templates under foreign top-level names are another model's component, kept on purpose."""
+_UNTOLD = 20
+"""Of so many kinds of tensors one may have a shape that the rulebook does not know."""
 WRAPPERS = ("_orig_mod.", "module.", "base_model.model.", "language_model.")
 """Prefixes that torch.compile, DistributedDataParallel, PEFT and multimodal models put before every name inside."""
 
 
-def tensor_events(
-    view: View, known: Architecture, loader: Completeness, *, readable: bool
-) -> Iterator[Event]:
-    """Yield what ``loader`` does about each difference between the files and the architecture.
-
-    Nothing is said unless every file is ``readable``.
-    """
+def tensor_events(view: View, known: Architecture, loader: Completeness) -> Iterator[Event]:
+    """Yield what ``loader`` does about each difference between files, all readable, and the architecture."""
     found = known.comparison
-    if found is None or not found.expected or not readable:
+    if found is None or not found.expected:
         return
     strangers = sum(row.total for row in found.unexpected)
     if found.matched < _FEW and found.expected > 1 and strangers >= found.found:
@@ -52,6 +49,28 @@ def tensor_events(
         yield Event(
             "doubled-prefix", loader.doubled, {"prefix": known.expected.prefix if known.expected else ""}, ()
         )
+
+
+def compared(view: View, known: Architecture) -> tuple[Aspect, Aspect]:
+    """Return whether names and shapes, of files that are all readable, were compared with what the class asks for."""
+    if known.comparison is None or known.expected is None:
+        why = Aspect("no", known.reason or "what the class asks for is not known")
+        return why, why
+    if not all(leaf.dtype for signature in view.signatures for leaf in signature.leaves):
+        return Aspect("yes"), Aspect("no", "only an index is here, which tells names alone")
+    kinds = known.expected.entries.items()
+    unknown = [template for template, entries in kinds if any(entry.shape is None for entry in entries)]
+    if len(unknown) * _UNTOLD > len(known.expected.entries):
+        return Aspect("yes"), Aspect(
+            "no", f"of {len(unknown)} kinds, such as {unknown[0]}, the shape is not known"
+        )
+    return Aspect("yes"), Aspect("yes", f"all but {', '.join(unknown)}" if unknown else "")
+
+
+def uncompared(why: str) -> tuple[Aspect, Aspect]:
+    """Return that neither names nor shapes were compared; an adapter's are where ``why`` is empty."""
+    found = Aspect("no", why) if why else Aspect("yes")
+    return found, found
 
 
 def _missing(found: Comparison, loader: Completeness) -> Iterator[Event]:

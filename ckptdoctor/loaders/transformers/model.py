@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from ..adapter import judge as adapter
 from ..base import Data, Event, Loader, Plan, Reading, Run, SkipList
-from ..shared.completeness import tensor_events
+from ..shared.completeness import compared, tensor_events, uncompared
 from ..shared.configs import dtype_events, known_model_types, model_type_events, unread_keys, value_events
 from ..shared.method import Read
 from ..shared.modules import all_readable, is_mlx
@@ -62,10 +62,13 @@ class Transformers(Loader):
         method = strategy(run, run.plan.method)
         read = method.read() if _loads(run) else Read({}, [], run.plan.unknown)
         found = [*run.plan.events, *read.events]
-        if _loads(run):
-            complete = all_readable(run.ckpt, run.view) and not read.doubt
-            found += tensor_events(run.view, run.known, method, readable=complete)
-        return run.reading(found, read.loaded_as, read.doubt)._replace(keeps_wide_floats=True)
+        complete = _loads(run) and all_readable(run.ckpt, run.view) and not read.doubt
+        if complete:
+            found += tensor_events(run.view, run.known, method)
+        why = run.plan.unknown or read.doubt or "not every file could be read"
+        names, shapes = compared(run.view, run.known) if complete else uncompared(why)
+        reading = run.reading(found, read.loaded_as, read.doubt)
+        return reading._replace(names=names, shapes=shapes, keeps_wide_floats=True)
 
     def skip_list(self, data: Data) -> SkipList:
         """``should_convert_module``, by the names in the files."""
@@ -97,5 +100,6 @@ def _config_events(run: TransformersRun) -> list[Event]:
 def _adapter(run: TransformersRun) -> Reading:
     """``PeftAdapterMixin.load_adapter``: with PEFT installed, a folder without config.json may be an adapter."""
     events, unknown = adapter.judge(run)
-    alone = "" if unknown == adapter.NO_BASE else unknown  # it may be merged into any base later
-    return run.reading([*run.plan.events, *events], unknown=alone)
+    names, shapes = uncompared(unknown)
+    found = run.reading([*run.plan.events, *events], unknown=unknown)
+    return found._replace(names=names, shapes=shapes)

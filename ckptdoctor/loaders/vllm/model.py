@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from ..adapter.tensors import CONFIG
 from ..base import Data, Event, Loader, Plan, Reading, Run, SkipList
-from ..shared.completeness import tensor_events
+from ..shared.completeness import compared, tensor_events, uncompared
 from ..shared.configs import differing_class, known_model_types, model_type_events, value_events
 from ..shared.method import Read
 from ..shared.modules import all_readable, is_mlx
@@ -47,16 +47,19 @@ class Vllm(Loader):
         run = VllmRun.of(run)
         if run.plan.method == "lora":
             events, unknown = adapter.judge(run)
-            return run.reading(events, unknown=unknown)
+            names, shapes = uncompared(unknown)
+            return run.reading(events, unknown=unknown)._replace(names=names, shapes=shapes)
         method = strategy(run, run.plan.method)
         read = method.read() if _loads(run) else Read({}, [], run.plan.unknown)
         found = [*run.plan.events, *read.events]
-        if _loads(run):
-            complete = all_readable(run.ckpt, run.view) and not read.doubt
-            found += tensor_events(run.view, run.known, method, readable=complete)
+        complete = _loads(run) and all_readable(run.ckpt, run.view) and not read.doubt
+        if complete:
+            found += tensor_events(run.view, run.known, method)
         found += parallel.refusal(run, method)
+        why = run.plan.unknown or read.doubt or "not every file could be read"
+        names, shapes = compared(run.view, run.known) if complete else uncompared(why)
         reading = run.reading(found, read.loaded_as, read.doubt)
-        return reading._replace(tensor_parallel=parallel.legal(run, method))
+        return reading._replace(names=names, shapes=shapes, tensor_parallel=parallel.legal(run, method))
 
     def skip_list(self, data: Data) -> SkipList:
         """``is_layer_skipped_bnb``, asked about fused layers."""
