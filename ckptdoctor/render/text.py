@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..model import SEVERITIES, Report
+from ..model import Report
 from . import Page
 from .findings import crash_lines, finding_lines, skip_lines, suppressed_lines
-from .layout import SEVERITY_STYLE, Line, Segment, amount, flow, fold, hang, paint, seg, size
+from .layout import Line, Segment, amount, flow, fold, hang, paint, seg, size
 from .overview import overview_lines, troubled
 from .safe import clean, elide
+from .standing import standing
 from .verdicts import unchanged_lines, verdict_lines
 
 
@@ -57,39 +58,12 @@ def _checkpoint(report: Report, page: Page) -> list[Line]:
 
 def _summary(reports: Sequence[Report], page: Page) -> list[Line]:
     """Return the closing line: how it stands, then what it cost."""
-    style, headline = _standing(reports)
+    style, headline = standing(reports)
     cost: list[Line] = [[Segment(part, "dim")] for part in _cost(reports, page)]
     result = flow([], [[Segment(headline, style)], *cost], page)
     if any(report.findings for report in reports):
         result.append([Segment("`ckptdoctor explain RULE` tells more about a finding.", "dim")])
     return result
-
-
-def _standing(reports: Sequence[Report]) -> tuple[str, str]:
-    counts = dict.fromkeys(SEVERITIES, 0)
-    for report in reports:
-        for finding in report.findings:
-            counts[finding.severity] += 1
-    parts = [amount(count, severity) for severity, count in counts.items() if count]
-    crashes = sum(len(report.crashes) for report in reports)
-    parts += [f"{crashes} crashed" if crashes else ""]
-    worst = next((severity for severity, count in counts.items() if count), None)
-    blind = any(skip.kind == "blind" for report in reports for skip in report.skips)
-    compared = [report.unchanged for report in reports if report.unchanged is not None]
-    if compared and not crashes and not blind:
-        what = ", ".join(filter(None, parts)) or "No finding"
-        same = sum(item.findings for item in compared)
-        text = f"{what} differ{'s' if sum(counts.values()) <= 1 else ''} between versions"
-        return (SEVERITY_STYLE[worst] if worst else "ok"), text + (f", {same} the same" if same else "")
-    if any(parts):
-        style = SEVERITY_STYLE[worst] if worst and not crashes else "bad"
-        return style, ", ".join(part for part in parts if part)
-    if all(report.nothing for report in reports):
-        return "warn", "No verdict"
-    if blind or any(report.nothing for report in reports):
-        return "warn", "Nothing wrong in what could be read"
-    unsure = any(verdict.outcome == "unknown" for report in reports for verdict in report.verdicts)
-    return ("info", "Nothing found, not everything judged") if unsure else ("ok", "Sound")
 
 
 def _cost(reports: Sequence[Report], page: Page) -> list[str]:

@@ -102,7 +102,7 @@ def _architecture(config: Mapping[str, object], view: View) -> Architecture:
     names = config.get("architectures")
     name = names[0] if isinstance(names, list) and names and isinstance(names[0], str) else ""
     blueprint = ruledata.architecture(name) if name else None
-    chosen = select({name: blueprint} if blueprint else {}, config)
+    chosen = select({name: blueprint} if blueprint else {}, config, own_code=True)
     wanted = expected(chosen, config) if not isinstance(chosen, str) else chosen
     if isinstance(wanted, str):
         return Architecture(None, None, wanted, {})
