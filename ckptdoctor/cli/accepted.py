@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from importlib import import_module
@@ -16,17 +15,17 @@ from .. import ruledata
 from ..model import Report
 from ..render.safe import clean
 from ..settings import Section, Settings, SettingsError, apply, find, read
-from .output import write
+from .output import here, say, write
 
 
 def settings(config: str | None, checkpoints: Sequence[str]) -> Settings:
     """Return the settings in ``config``, which are trusted, else those found from here upwards, else none at all."""
-    file = find(Path.cwd()) if config is None else Path(config)
+    file = Path(config) if config is not None else find(start) if (start := here()) else None
     if file is None:
         return Settings()
     shown = os.path.relpath(file) if config is None else config
     if config is None and any(_inside(file, checkpoint) for checkpoint in checkpoints):
-        _note(f"{shown} lies in the checkpoint it would judge and is not used; --config {shown} trusts it")
+        say(f"{shown} lies in the checkpoint it would judge and is not used; --config {shown} trusts it")
         return Settings()
     try:
         return read(file, shown)._replace(trusted=config is not None)
@@ -43,7 +42,7 @@ def rulebook(settings: Settings) -> AbstractContextManager[None]:
     if settings.trusted:
         return own_rules(settings)
     what = " and ".join(settings.brings)
-    _note(f"{settings.file}: its {what} are not used; --config {settings.file} trusts the file")
+    say(f"{settings.file}: its {what} are not used; --config {settings.file} trusts the file")
     return nullcontext()
 
 
@@ -106,9 +105,7 @@ def applied(
         kept, gone = known.apply(report, entries, file)
         result.append(kept)
         for entry in () if partly else gone:
-            _note(
-                f"{report.target}: no longer found, drop it from the baseline: {entry.rule}: {entry.message}"
-            )
+            say(f"{report.target}: no longer found, drop it from the baseline: {entry.rule}: {entry.message}")
     return result
 
 
@@ -123,13 +120,9 @@ def write_baseline(reports: Sequence[Report], path: str) -> None:
     except (known.BaselineError, OSError) as error:
         raise click.UsageError(clean(str(error))) from error
     count = sum(len(report.findings) for report in reports)
-    _note(f"{path}: {count} finding{'' if count == 1 else 's'} accepted")
+    say(f"{path}: {count} finding{'' if count == 1 else 's'} accepted")
 
 
 def _inside(file: Path, checkpoint: str) -> bool:
     here, top = os.path.realpath(file.parent), os.path.realpath(checkpoint)
     return here == top or here.startswith(top.rstrip(os.sep) + os.sep)
-
-
-def _note(text: str) -> None:
-    sys.stderr.write(f"ckptdoctor: {clean(text)}\n")

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib import import_module
+from io import StringIO
 from pathlib import Path
 from typing import cast
 
 import click
 
 from .._version import __version__
-from ..render.safe import clean
-from .exits import DEBUG, INTERRUPTED, NO_VERDICT, USAGE
+from ..render.safe import clean, message
+from . import unwritten
+from .exits import DEBUG, NO_VERDICT, OK, USAGE
+from .output import OutputError, here, say
+
+_UNWRITTEN = (errno.EBADF, errno.ENOSPC)
+_NAME, _COMPLETE = "ckptdoctor", "_CKPTDOCTOR_COMPLETE"
 
 COMMANDS = ("check", "fix", "undo", "explain", "env", "rules", "hook")
 """Commands, in the order help lists them: each the function of that name in the module of that name here."""
@@ -53,21 +61,36 @@ def group() -> None:
 
 
 def run(args: Sequence[str]) -> int:
-    """Run the command line ``args``; every exception ends here as a message and an exit code."""
+    """Run the command line ``args``; every exception but KeyboardInterrupt ends here as a message and an exit code."""
     try:
-        code = group.main(list(args), prog_name="ckptdoctor", standalone_mode=False)
-        return code if isinstance(code, int) else 0
-    except click.ClickException as error:
-        error.show()
-        return USAGE
-    except (click.Abort, KeyboardInterrupt):
-        sys.stderr.write("\nckptdoctor: interrupted\n")
-        return INTERRUPTED
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the flush at exit raises again
+        return _invoke(list(args))
+    except click.exceptions.Exit as error:
+        return error.exit_code
+    except click.Abort as error:  # click's word for a question that was answered with Ctrl-C
+        raise KeyboardInterrupt from error
+    except OutputError as error:
+        say(error.message)
         return NO_VERDICT
+    except click.ClickException as error:
+        page = StringIO()
+        error.show(file=page)
+        with suppress(OSError):
+            sys.stderr.write(message(page.getvalue()))
+        return USAGE
+    except BrokenPipeError as error:
+        return unwritten(error, NO_VERDICT)
     except Exception as error:  # nothing a checkpoint contains may show a user a traceback
         return _unexpected(error)
+
+
+def _invoke(args: list[str]) -> int:
+    """Do as ``Group.main`` does, which answers a broken pipe with our code for findings."""
+    if _COMPLETE in os.environ:
+        group.main(args, prog_name=_NAME, standalone_mode=False)
+        return OK
+    with group.make_context(_NAME, args) as context:
+        code = group.invoke(context)
+    return code if isinstance(code, int) else OK
 
 
 def _unexpected(error: Exception) -> int:
@@ -78,9 +101,15 @@ def _unexpected(error: Exception) -> int:
 
         traceback.print_exception(error)
     if isinstance(error, RulebookError):
-        sys.stderr.write(f"ckptdoctor: {clean(str(error))}\n")
+        say(str(error))
         return USAGE
-    what = clean(f"{type(error).__name__}: {error}")
-    hint = "please report this bug (CKPTDOCTOR_DEBUG=1 shows where it happened)"
-    sys.stderr.write(f"ckptdoctor: internal error: {what}; {hint}\n")
+    if (
+        isinstance(error, OSError) and error.filename is None and error.errno in _UNWRITTEN
+    ):  # click's own pages
+        return unwritten(error, NO_VERDICT)
+    if isinstance(error, FileNotFoundError) and here() is None:
+        say("the working directory is gone; change to one that is there")
+        return NO_VERDICT
+    what = f"{type(error).__name__}: {error}"
+    say(f"internal error: {what}; please report this bug ({DEBUG}=1 shows where it happened)")
     return NO_VERDICT

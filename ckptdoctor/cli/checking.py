@@ -18,7 +18,7 @@ from ..render.safe import clean
 from ..settings import Settings
 from . import accepted, inputs
 from .exits import DEBUG, NO_VERDICT, OK, worst_code
-from .output import page_for, write
+from .output import here, page_for, write
 from .progress import Progress
 
 
@@ -71,7 +71,7 @@ def _checked(places: _Places, settings: Settings, options: Options, begun: float
 def _write(reports: Sequence[Report], options: Options, below: str, seconds: float) -> None:
     stream = None if options.output is not None else sys.stdout
     page = page_for(stream, verbose=options.verbose, seconds=seconds)
-    page = page._replace(below=below, base=str(Path.cwd()))
+    page = page._replace(below=below, base=str(here() or ""))
     try:
         write(render(options.form, reports, page), options.output, color=page.color)
     except OSError as error:

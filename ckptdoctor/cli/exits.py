@@ -9,7 +9,7 @@ from ..model import SEVERITIES, Report
 DEBUG = "CKPTDOCTOR_DEBUG"
 """Environment variable that shows where an internal error happened."""
 
-OK, FINDINGS, USAGE, NO_VERDICT, INTERRUPTED = 0, 1, 2, 3, 130
+OK, FINDINGS, USAGE, NO_VERDICT = 0, 1, 2, 3
 
 
 def exit_code(reports: Sequence[Report], fail_on: Collection[str]) -> int:

@@ -5,13 +5,22 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TextIO
 
+import click
+
 from ..render import Page
+from ..render.safe import clean, inert
+from . import discard
 
 PAPER = 100
 """Columns of a page that no terminal limits."""
+
+
+class OutputError(click.ClickException):
+    """Standard output cannot be written: what was found could not be told."""
 
 
 def page_for(stream: TextIO | None, *, verbose: bool = False, seconds: float | None = None) -> Page:
@@ -57,19 +66,32 @@ def _columns(stream: TextIO | None) -> int:
 
 
 def write(text: str, path: str | None, *, color: bool = False) -> None:
-    """Write ``text`` to ``path``, or to stdout. Raises OSError when the file cannot be written."""
+    """Write ``text`` to ``path``, else to stdout. Raises OSError where the file, OutputError where stdout fails."""
     if path is not None:
         _replace(Path(path).resolve(), text.encode("utf-8"))
         return
-    import click  # knows how to put ANSI colours on a Windows console
-
     try:
-        click.echo(text, nl=False, color=color)
+        click.echo(text, nl=False, color=color)  # it knows how to put ANSI colours on a Windows console
         sys.stdout.flush()
-    except (
-        BrokenPipeError
-    ):  # `… | head` has read enough; the verdict stands. Without this the exit flush raises
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # `… | head` has read enough; the verdict stands
+        discard()
+    except OSError as error:
+        discard()
+        raise OutputError(f"the output could not be written: {error.strerror or error}") from error
+
+
+def say(text: str) -> None:
+    """Tell something on stderr, in one line; where nothing can be told, nothing is."""
+    with suppress(OSError):
+        sys.stderr.write(inert(f"ckptdoctor: {clean(text)}\n"))
+
+
+def here() -> Path | None:
+    """Return the working directory, None when somebody deleted it."""
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        return None
 
 
 def _replace(path: Path, data: bytes) -> None:

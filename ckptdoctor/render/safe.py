@@ -28,11 +28,12 @@ def clean(text: str) -> str:
     r"""Return ``text`` with everything unprintable escaped (``\x1b``, ``\u202e``, ``\udc80``); idempotent.
 
     Unprintable includes line breaks, bidirectional overrides and zero-width characters: a tensor's name must
-    neither move the cursor nor read differently from what it is (https://trojansource.codes).
+    neither move the cursor nor read differently from what it is (https://trojansource.codes), nor command a runner
+    (``inert``).
     """
-    if text.isascii() and text.isprintable():
-        return text
-    return "".join(char if char.isprintable() and char not in _UNSEEN else _escape(char) for char in text)
+    if not (text.isascii() and text.isprintable()):
+        text = "".join(char if char.isprintable() and char not in _UNSEEN else _escape(char) for char in text)
+    return text.replace("##[", r"\x23#[") if "##[" in text else text
 
 
 def _escape(char: str) -> str:

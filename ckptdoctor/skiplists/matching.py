@@ -21,7 +21,6 @@ Test = Callable[[str], bool]
 MAX_STEPS = 2_000_000
 """Tests and hits for all entries of one declaration: about a second."""
 _FOLD = str.maketrans("123456789", "000000000")
-_BOUNDARY = r"(?:(?<=\.)|(?=\.|$))"
 _MOST_HINTS = 1000
 _DIGIT = re.compile(r"\d", re.ASCII)
 _NUMBER = re.compile(r"(?<![^.])\d+(?![^.])", re.ASCII)
@@ -181,7 +180,7 @@ def _as_transformers(text: str) -> Test:
     if re.fullmatch(r"[\w.\-]*", text):
         return lambda name: name == text or name.startswith(inside) or f".{inside}" in f"{name}."
     try:
-        return Expression(text, end=_BOUNDARY).match
+        return Expression(text, boundary=True).match
     except re.error:  # transformers raises; a wildcard is what was meant
         return _wildcard(text).fullmatch
 

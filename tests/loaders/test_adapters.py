@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import pytest
 
 from ckptdoctor.engine import check_source
 from ckptdoctor.loaders.adapter import targets as adapter_targets
-from ckptdoctor.skiplists.safe_regex import MAX_NAME, Expression, Untame, is_tame
+from ckptdoctor.skiplists.safe_regex import Expression, Untame, is_tame
 from ckptdoctor.sources import open_source
 from ckptdoctor.targets import parse_target
 
@@ -97,19 +96,6 @@ def test_expressions_that_could_take_forever_are_not_run(pattern: str) -> None:
 def test_expressions_that_people_write_are(pattern: str) -> None:
     assert is_tame(pattern)
     Expression(pattern)  # raises for one that is not
-
-
-def test_a_tame_expression_has_a_deadline() -> None:
-    slow = Expression(".*a.*a.*a.*b")
-    begun = time.process_time()
-    with pytest.raises(Untame):  # noqa: PT012 - which call it is depends on the machine
-        while True:
-            slow.fullmatch("a" * MAX_NAME)
-    assert time.process_time() - begun < 10
-    with pytest.raises(Untame):
-        Expression("a*").fullmatch("a" * 1000)
-    with pytest.raises(Untame):
-        Expression("a" * 2000)
 
 
 def test_without_the_base_nothing_is_said_that_the_base_would_take_back() -> None:

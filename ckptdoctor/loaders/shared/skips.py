@@ -13,7 +13,6 @@ from ...skiplists.safe_regex import Expression
 
 Test = Callable[[str], bool]
 
-_BOUNDARY = r"(?:(?<=\.)|(?=\.|$))"
 _PLAIN = re.compile(r"[\w.\-]*[\w\-]\Z")
 
 
@@ -21,7 +20,7 @@ def transformers5(patterns: Iterable[str]) -> Test:
     """Match as ``should_convert_module`` of transformers 5: prefix or regex with a boundary, or suffix."""
     listed = list(dict.fromkeys(patterns))
     names = frozenset(pattern for pattern in listed if _PLAIN.match(pattern))
-    expressions = expressions_of(listed, lambda text: text not in names, _BOUNDARY)
+    expressions = expressions_of(listed, lambda text: text not in names, boundary=True)
     ends = _Endings(listed)
     return lambda name: (
         any(prefix in names for prefix in _prefixes(name))
@@ -62,13 +61,13 @@ def from_start(patterns: Iterable[str]) -> Test:
     return lambda name: any(rule.match(name) for rule in rules)
 
 
-def expressions_of(texts: Iterable[str], wanted: Test, end: str = "") -> list[Expression]:
+def expressions_of(texts: Iterable[str], wanted: Test, *, boundary: bool = False) -> list[Expression]:
     """Compile the expressions among ``texts``; what is no expression matches nothing, as no loader gets that far."""
     found = []
     for text in texts:
         if wanted(text):
             try:
-                found.append(Expression(text, end=end))
+                found.append(Expression(text, boundary=boundary))
             except (re.error, RecursionError, OverflowError):
                 continue
     return found
