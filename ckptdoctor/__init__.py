@@ -12,8 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from os import PathLike
 
-    from .errors import CheckpointError
-    from .model import Report
+    from .model import CheckpointError, Report
 
 __all__ = ["CheckpointError", "__version__", "check"]
 
@@ -54,7 +53,7 @@ def check(
 def __getattr__(name: str) -> object:
     """Import ``CheckpointError`` when it is first asked for, so that ``--version`` does not pay for it."""
     if name == "CheckpointError":
-        from .errors import CheckpointError
+        from .model import CheckpointError
 
         return CheckpointError
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -7,9 +7,8 @@ from typing import Literal
 
 from ..model import Facts, Location
 from ..sources.base import Stat
-from .jsondoc import Doc
 from .layout import capped
-from .nouns import Defect, Index
+from .nouns import Defect, Doc, Index
 
 BadPath = Literal["absolute", "parent", "backslash", "link"]
 

@@ -11,6 +11,7 @@ from ..sources import pointer
 from ..sources.base import Source, Span, Stat, Unavailable
 from . import gguf, header, index, jsondoc
 from .gc_paused import gc_paused
+from .modules import build_view
 from .nouns import Checkpoint, Defect, Shard
 
 Progress: TypeAlias = Callable[[int, int], None]
@@ -54,7 +55,7 @@ def load(source: Source, *, metadata_only: bool = False, progress: Progress | No
 
     With ``metadata_only``, weights that are absent or Git LFS pointers are taken as they are.
     """
-    ckpt = Checkpoint(source, source.entries(), metadata_only)
+    ckpt = Checkpoint(source, source.entries(), metadata_only, build_view)
     with gc_paused():
         _load_docs(ckpt)
         for name, doc in ckpt.docs.items():

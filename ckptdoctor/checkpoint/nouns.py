@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from collections.abc import Callable, Mapping
+from typing import NamedTuple, Protocol
 
 from ..model import BytesRead, Facts, Location
 from ..schemes.base import Leaf, QuantState, Stored
 from ..sources.base import Source, Stat
 
-if TYPE_CHECKING:
-    from .jsondoc import Doc
-
 __all__ = [
     "Checkpoint",
     "Declared",
     "Defect",
+    "Doc",
     "Index",
     "Leaf",
     "QuantState",
@@ -53,6 +51,34 @@ class Defect(NamedTuple):
     code: str
     at: Location
     facts: Facts = {}
+
+
+class Doc(Protocol):
+    """One JSON file (``jsondoc.Doc``)."""
+
+    @property
+    def name(self) -> str:
+        """Name of the file."""
+        ...
+
+    @property
+    def raw(self) -> bytes:
+        """The bytes as read, empty when they could not be had."""
+        ...
+
+    @property
+    def value(self) -> dict[str, object] | None:
+        """The one valid object that the file holds, else None."""
+        ...
+
+    @property
+    def defects(self) -> tuple[Defect, ...]:
+        """What is odd about it."""
+        ...
+
+    def locate(self, pointer: str) -> tuple[int, int] | None:
+        """Return line and column of a JSON pointer, None where there is no such member."""
+        ...
 
 
 class Shard:
@@ -204,7 +230,13 @@ class Checkpoint:
         "_build",
     )
 
-    def __init__(self, source: Source, entries: dict[str, Stat], metadata_only: bool) -> None:
+    def __init__(
+        self,
+        source: Source,
+        entries: dict[str, Stat],
+        metadata_only: bool,
+        build: Callable[[Checkpoint, tuple[str, ...]], View],
+    ) -> None:
         self.source = source
         self.label = source.label
         self.entries = entries
@@ -219,6 +251,7 @@ class Checkpoint:
         self.base: Checkpoint | None = None
         """The model that an adapter is to be put on, where the user named one."""
         self._views: dict[tuple[str, ...], View] = {}
+        self._build = build
 
     @property
     def config(self) -> Mapping[str, object]:
@@ -239,7 +272,5 @@ class Checkpoint:
     def view(self, files: tuple[str, ...]) -> View:
         """Return (and keep) the view of ``files``."""
         if files not in self._views:
-            from .modules import build_view
-
-            self._views[files] = build_view(self, files)
+            self._views[files] = self._build(self, files)
         return self._views[files]

@@ -9,8 +9,9 @@ from pathlib import Path
 import click
 
 from ..model import Report
+from ..render import plan as plan_page
 from ..render.safe import clean
-from . import accepted, inputs, planning, repairing
+from . import accepted, inputs, repairing
 from .exits import FINDINGS, NO_VERDICT, OK
 from .output import page_for
 
@@ -58,7 +59,7 @@ def fix(
         plan = repairing.planned(path, wanted, writes=yes and not dry_run, unsafe=unsafe, rules=named)
         if form == "text":
             page = page_for(sys.stdout)
-            sys.stdout.write(planning.text(plan, page, unsafe=unsafe))
+            sys.stdout.write(plan_page.text(plan, page, unsafe=unsafe))
         applied = None
         if plan.changes and not dry_run and (yes or _agreed()):
             applied = repairing.done(plan)
@@ -66,7 +67,7 @@ def fix(
         sys.stderr.write(f"ckptdoctor: {clean(str(error))}\n")
         return NO_VERDICT
     if form == "json":
-        sys.stdout.write(planning.as_json(plan, applied=applied))
+        sys.stdout.write(plan_page.as_json(plan, applied=applied))
     elif applied is not None:
         place = clean(plan.after.target)
         sys.stdout.write(f"\n{len(plan.steps)} done. `ckptdoctor undo {place}` takes it back.\n")

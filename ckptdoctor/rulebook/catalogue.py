@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import groupby
 
+from .book import Rules
 from .compile import fixable
-from .files import Rules
 
 INTRO = """\
 # Rules

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from . import environment, formats, observed, releases
-from .files import Rules, read
+from .book import Rules
+from .files import read
 from .patterns import TELLING, compile_text
 from .versions import compile_spec, spec_keys
 

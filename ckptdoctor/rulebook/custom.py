@@ -12,7 +12,8 @@ from jsonschema import Draft202012Validator
 
 from .. import ruledata
 from ..ruledata import Rulebook, RulebookError
-from . import compile, files, validate
+from . import compile, validate
+from .book import Rules
 from .document import Document, load
 
 _OPTIONAL = ("why", "how_to_fix", "since", "status", "references", "examples")
@@ -98,7 +99,7 @@ def _fill(value: dict[str, Any]) -> None:
 
 
 def _merged(rulebook: Rulebook, documents: dict[str, Document]) -> Rulebook:
-    book = files.Rules(documents, {}, {}, {})
+    book = Rules(documents, {}, {}, {})
     hot = compile.hot(book)
     added = ruledata.rulebook_from(hot)
     return rulebook._replace(

@@ -3,30 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, NamedTuple
 
 from . import examples, formats, observed, validate
+from .book import Rules
 from .document import Document, load
 
 DATA = ("schemes", "loaders", "architectures", "formats")
 """Folders that hold data for the models; every other folder of ``rules/`` is a family of cards."""
-
-
-class Rules(NamedTuple):
-    """All rule files by id: ``family/slug`` for cards, the file's stem for the rest."""
-
-    cards: dict[str, Document]
-    loaders: dict[str, Document]
-    schemes: dict[str, Document]
-    architectures: dict[str, Document]
-    formats: dict[str, Document] = {}
-    observed: observed.Shown = {}
-    """What recorded runs have shown of the cards."""
-
-    def card(self, rule: str) -> dict[str, Any]:
-        """Return the card ``rule`` as written."""
-        value: dict[str, Any] = self.cards[rule].value
-        return value
 
 
 def read(rules: Path) -> Rules:

@@ -5,19 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError, relevance
 
 from ..ruledata import RulebookError
 from . import behaviours, examples, formats
+from .book import Rules
 from .document import Document, Path_
 from .patterns import PLACEHOLDER
 from .versions import Span, compile_spec, spec_keys, unreachable
-
-if TYPE_CHECKING:
-    from .files import Rules
 
 
 def check(rules: Path, book: Rules) -> None:

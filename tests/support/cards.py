@@ -11,6 +11,7 @@ from ckptdoctor.checkpoint.nouns import Checkpoint
 from ckptdoctor.engine import check_source
 from ckptdoctor.model import Finding, Report, Target, worst
 from ckptdoctor.rulebook import files, recipe
+from ckptdoctor.rulebook.book import Rules
 from ckptdoctor.targets import parse_target
 
 from ..conftest import ROOT
@@ -35,7 +36,7 @@ class Example(NamedTuple):
 
 
 @lru_cache(maxsize=1)
-def book() -> files.Rules:
+def book() -> Rules:
     """Return all rule files, validated."""
     return files.read(RULES)
 

@@ -20,10 +20,10 @@ from ..model import (
     TensorView,
     Verdict,
 )
-from ..render import Page
-from ..render.json import as_dict
-from ..render.layout import OUTCOME_STYLE, Line, Segment, amount, columns, hang, pad, paint, seg
-from ..render.safe import clean, dumps, elide
+from . import Page
+from .json import as_dict
+from .layout import OUTCOME_STYLE, Line, Segment, amount, columns, hang, pad, paint, seg
+from .safe import clean, dumps, elide
 
 FEW = 6
 """Edits of one kind that are shown one by one."""
