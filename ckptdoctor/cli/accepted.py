@@ -50,7 +50,12 @@ def rulebook(settings: Settings) -> AbstractContextManager[None]:
 def own_rules(settings: Settings) -> Iterator[None]:
     """Put the card directories and plug-ins of ``settings`` in force within the block."""
     # By name, so that the compiler and its YAML parser are no part of the import graph of a run.
-    custom = import_module("ckptdoctor.rulebook.custom")
+    try:
+        custom = import_module("ckptdoctor.rulebook.custom")
+    except ModuleNotFoundError as error:
+        raise click.UsageError(
+            f"{clean(settings.file)}: own rules need {error.name}: pip install 'ckptdoctor[rules]'"
+        ) from error
     for name in settings.plugins:
         _plugin(name, settings.file)
     with ruledata.using(custom.extended(ruledata.load(), settings.rules, settings.plugins)):

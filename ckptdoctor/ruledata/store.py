@@ -112,7 +112,11 @@ def _folder() -> str | dict[str, str]:
     if os.path.isfile(os.path.join(folder, "hot.json")):
         return folder
     # By name, so that the compiler and its YAML parser are no part of the import graph of a run.
-    compiler = importlib.import_module("ckptdoctor.rulebook.compile")
+    try:
+        compiler = importlib.import_module("ckptdoctor.rulebook.compile")
+    except ModuleNotFoundError as error:
+        why = f"the rules of a source tree are compiled with {error.name}: pip install 'ckptdoctor[rules]'"
+        raise RulebookError(_RULES, None, why) from error
     files: dict[str, str] = compiler.compile_rules(_RULES)
     try:
         compiler.store(files, folder)

@@ -428,6 +428,7 @@ def test_progress_appears_only_when_it_takes_long(monkeypatch: pytest.MonkeyPatc
     said = capsys.readouterr().err
     assert r"a\x1b]0;owned\x07b\u202ec" in said
     assert "\x1b]" not in said
+    assert said.endswith("1/3 files\r\x1b[2K"), "the bar is taken away"
 
 
 @pytest.mark.parametrize(

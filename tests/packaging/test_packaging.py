@@ -99,7 +99,7 @@ def test_wheel_runs_without_the_repository(dist: Path, tmp_path: Path) -> None:
     )
     code = (
         "import sys, ckptdoctor.ruledata as r; b = r.load(); print(b.digest, r.cold(b.cards[0].id)['summary'] != '',"
-        "len(r.patterns()) > 0, 'yaml' in sys.modules, r._folder().endswith('_rulebook'))"
+        "len(r.patterns()) > 0, 'yaml' in sys.modules, r.store._folder().endswith('_rulebook'))"
     )
     assert run(python, "-I", "-c", code, cwd=tmp_path).split() == [
         *(ruledata.load().digest, "True", "True", "False", "True")
@@ -113,8 +113,36 @@ def test_editable_install_finds_the_rules(tmp_path: Path) -> None:
     python = environment(tmp_path / "env")
     options = ("-q", "--no-deps", "--no-index", "--no-build-isolation", "-e", ROOT)
     run(sys.executable, "-m", "pip", "--python", python, "install", *options, cwd=tmp_path)
-    code = "import ckptdoctor.ruledata as r; print(r.load().digest, r._RULES)"
+    code = "import ckptdoctor.ruledata as r; print(r.load().digest, r.store._RULES)"
     assert run(python, "-I", "-c", code, cwd=tmp_path).split() == [
         ruledata.load().digest,
         str(ROOT / "rules"),
     ]
+
+
+def test_the_default_install_is_small(dist: Path, tmp_path: Path) -> None:
+    """What `pip install ckptdoctor` brings takes at most 30 MB, checks a checkpoint, and says what own rules need."""
+    env = tmp_path / "env"
+    run(sys.executable, "-m", "venv", "--without-pip", env, cwd=tmp_path)
+    [wheel] = dist.glob("*.whl")
+    command = [sys.executable, "-m", "pip", "--python", env / "bin" / "python", "install", "-q", wheel]
+    done = subprocess.run(list(map(str, command)), cwd=tmp_path, capture_output=True, text=True)
+    if done.returncode and "No matching distribution" in done.stderr:
+        pytest.skip("no package index here")
+    assert done.returncode == 0, done.stderr[-3000:]
+    installed = [path for path in env.rglob("*") if path.is_file() and not path.is_symlink()]
+    megabytes = sum(path.stat().st_size for path in installed) / 1e6
+    assert 1 < megabytes <= 30, f"{megabytes:.1f} MB"
+
+    command = [env / "bin" / "ckptdoctor", "check", ROOT / "fixtures" / "sound" / "llama-nf4"]
+    assert " ok " in run(*command, cwd=tmp_path)
+    (tmp_path / "house").mkdir()
+    settings = tmp_path / "ckptdoctor.toml"
+    settings.write_text('rules = ["./house"]\n')
+    needs_toml = sys.version_info < (3, 11)  # then the settings file itself needs a parser
+    done = subprocess.run(
+        [*map(str, command), "--config", str(settings)], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert ("tomli" if needs_toml else "pip install 'ckptdoctor[rules]'") in done.stderr
+    assert "Traceback" not in done.stderr
