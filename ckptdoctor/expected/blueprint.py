@@ -11,13 +11,12 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from .formula import Unknowable, evaluate
+from .formula import Unknowable
+from .keys import Keys
 
 Plain = Mapping[str, Any]
 
 _INDEX = re.compile(r"(?:(?<=\.)|^)\d+(?=\.|$)")
-_KEY = re.compile(r"[A-Za-z_][\w.]*")
-_LARGEST_RANGE = 1 << 16
 _LARGEST_COUNT = 1 << 22
 
 
@@ -46,6 +45,13 @@ class Fused(NamedTuple):
 
     entry: Entry
     replaces: tuple[str, ...]
+
+
+class Gap(str):
+    """Why nothing can be expected; ``key`` and ``fault`` where a number is to blame (see ``Unknowable``)."""
+
+    key = ""
+    fault = ""
 
 
 class Expected(NamedTuple):
@@ -131,7 +137,9 @@ def _expected(blueprint: Plain, config: Plain) -> Expected | str:
         )
         extra = tuple(_extra_layers(blueprint.get("extra_layers", ()), keys))
     except Unknowable as unknowable:
-        return str(unknowable)
+        gap = Gap(unknowable)
+        gap.key, gap.fault = unknowable.key, unknowable.fault
+        return gap
     result = Expected(
         architecture=blueprint["architecture"],
         entries=entries,
@@ -172,175 +180,3 @@ def _entry(
 def _extra_layers(rows: Iterable[Plain], keys: Keys) -> Iterator[tuple[str, int, int]]:
     for row in rows:
         yield row["at"], keys.size(row["from"]), keys.size(row["from"]) + keys.size(row["count"])
-
-
-class Keys:
-    """The values of configuration keys as the loader's class would see them, defaults included."""
-
-    def __init__(self, config: Plain, blueprint: Plain) -> None:
-        self._config = config
-        self._absent: Plain = blueprint.get("absent", {})
-        self._none: Plain = blueprint.get("none", {})
-        self._alias: Plain = blueprint.get("alias", {})
-        self._sizes: Plain = blueprint.get("sizes", {})
-        self._words: Plain = blueprint.get("kinds", {})
-        self._flat = blueprint.get("flat")
-        self._seen: dict[str, Any] = {}
-        self._open: set[str] = set()
-
-    def value(self, key: str) -> Any:
-        """The value of a dotted key; raises Unknowable where neither file nor class gives one."""
-        if key not in self._seen:
-            if key in self._open:
-                raise Unknowable(f"{key} depends on itself")
-            self._open.add(key)
-            self._seen[key] = self._resolve(key)
-            self._open.discard(key)
-        return self._seen[key]
-
-    def size(self, formula: int | str) -> int:
-        """A formula as a number of at least zero."""
-        return formula if isinstance(formula, int) else evaluate(formula, self._number)
-
-    def hold(self, conditions: Plain) -> bool:
-        """Whether every `key: value` (or `key: {not: value}`) holds."""
-        for key, wanted in conditions.items():
-            negated = isinstance(wanted, Mapping)
-            value, wanted = self.value(key), wanted["not"] if negated else wanted
-            if type(value) is not type(wanted) and value is not None and wanted is not None:
-                raise Unknowable(f"{key} has an odd type")
-            if (value == wanted) is negated:
-                return False
-        return True
-
-    def require(self, tested: Plain) -> None:
-        """Raise Unknowable where a key has a value that the blueprint was never tested with."""
-        for key, accepted in tested.items():
-            for name in (key, *self._alias.get(key, ())):
-                found, value = self._stored(name)
-                if found and not any(self._accepts(each, value) for each in accepted):
-                    raise Unknowable(f"{name} has an unusual value")
-
-    def _accepts(self, accepted: Any, value: Any) -> bool:
-        wanted = self.value(accepted["key"]) if isinstance(accepted, Mapping) else accepted
-        return type(value) is type(wanted) and bool(value == wanted)
-
-    def indices(self, domain: int | str | Plain) -> tuple[int, ...]:
-        """The indices that a domain (`rules/architectures/README.md`) stands for."""
-        if not isinstance(domain, Mapping):
-            return tuple(range(self._bounded(domain)))
-        stop = len(self._list(domain["items"])) if "items" in domain else self._bounded(domain["to"])
-        every = self.size(domain.get("every", 1)) or 1
-        until = min(stop, self.size(domain.get("until", stop)))
-        start = self.size(domain.get("offset", every - 1))
-        chosen = [i for i in range(self.size(domain.get("from", 0)), until) if i % every == start]
-        if "except" in domain:
-            excluded = self._whole_numbers(domain["except"])
-            chosen = [i for i in chosen if i not in excluded]
-        if "in" in domain:
-            included = self._whole_numbers(domain["in"])
-            chosen = [i for i in chosen if i in included]
-        if "where" in domain:
-            kinds = self._kinds(domain["where"])
-            if len(kinds) < stop:
-                raise Unknowable(f"{domain['where']} is shorter than the stack of layers")
-            chosen = [i for i in chosen if kinds[i] == domain["is"]]
-        if domain.get("inverse"):
-            return tuple(sorted(set(range(stop)).difference(chosen)))
-        return tuple(chosen)
-
-    def _kinds(self, key: str) -> list[Any]:
-        """The items of a list, each by the word that the class takes it for."""
-        known = self._words.get(key)
-        items = self._list(key)
-        if known is None:
-            return items
-        if not all(isinstance(item, str) and item in known for item in items):
-            raise Unknowable(f"{key} has an unusual value")
-        return [known[item] for item in items]
-
-    def _bounded(self, formula: int | str) -> int:
-        size = self.size(formula)
-        if size > _LARGEST_RANGE:
-            raise Unknowable(f"{formula} is implausibly large")
-        return size
-
-    def _number(self, key: str) -> int:
-        value = self.value(key)
-        if type(value) is not int or value < 0:
-            raise Unknowable(f"{key} is not a whole number")
-        return value
-
-    def _whole_numbers(self, key: str) -> frozenset[int]:
-        return frozenset(item for item in self._list(key) if type(item) is int)
-
-    def _list(self, key: str) -> list[Any]:
-        value = self.value(key)
-        if not isinstance(value, list):
-            raise Unknowable(f"{key} is not a list")
-        return value
-
-    def _resolve(self, key: str) -> Any:
-        for name in (key, *self._alias.get(key, ())):
-            found, value = self._stored(name)
-            if found:
-                break
-        if found and (value is not None or key not in self._none):
-            return value
-        defaults = self._none if found else {**self._sizes, **self._absent}
-        if key not in defaults:
-            raise Unknowable(f"config.json gives no value for {key}")
-        return self._default(defaults[key])
-
-    def _default(self, default: Any) -> Any:
-        """A literal, a formula or key (a string), `{value: …}` as it stands, or the rule for a list."""
-        if isinstance(default, str):
-            return self.value(default) if _KEY.fullmatch(default) else self.size(default)
-        if not isinstance(default, Mapping):
-            return default
-        if "value" in default:
-            return default["value"]
-        if "length" in default:
-            items = self.value(default["length"])
-            if not isinstance(items, (list, Mapping)):
-                raise Unknowable(f"{default['length']} is not a list")
-            return len(items)
-        return self._listed(default)
-
-    def _listed(self, default: Plain) -> list[Any]:
-        """A list that the class fills in by itself (`rules/architectures/README.md`)."""
-        if "of" in default:
-            return self._mapped(default)
-        length = self._bounded(default["to"])
-        if "first" in default:
-            first = min(self.size(default["first"]), length)
-            return [default["head"]] * first + [default["rest"]] * (length - first)
-        every = self.size(default["every"]) or 1
-        if "last" not in default:
-            return list(range(every - 1, length, every))
-        start = self.size(default.get("offset", every - 1))
-        found = [default["last"] if i % every == start else default["other"] for i in range(length)]
-        return [*found[:-1], default["final"]] if "final" in default and found else found
-
-    def _mapped(self, default: Plain) -> list[Any]:
-        items = self.value(default["of"])
-        table = {(type(item), item): value for item, value in default["map"]}
-        if not isinstance(items, (list, str)) or not items:
-            raise Unknowable(f"{default['of']} is not a list")
-        keys = [(type(item), item) for item in items if isinstance(item, (str, int))]
-        if len(keys) < len(items) or not table.keys() >= set(keys):
-            raise Unknowable(f"{default['of']} has an unusual value")
-        length = self._bounded(default["to"]) if "to" in default else len(keys)
-        return [table[keys[i % len(keys)]] for i in range(length)]
-
-    def _stored(self, key: str) -> tuple[bool, Any]:
-        *sections, leaf = key.split(".")
-        place: Any = self._config
-        for section in sections:
-            inner = place.get(section) if isinstance(place, Mapping) else None
-            if inner is None and section == self._flat:
-                continue
-            place = inner
-        if not isinstance(place, Mapping) or leaf not in place:
-            return False, None
-        return True, place[leaf]

@@ -13,12 +13,21 @@ from typing import NamedTuple
 
 _TOKEN = re.compile(r"\s*(?:(?P<key>[A-Za-z_][\w.]*)|(?P<number>\d{1,9})|(?P<operator>[*+/]))")
 
-# A product of sane dimensions stays far below this; past it a number is noise and only costs time.
-_LARGEST = 1 << 48
+# No tensor is that large, so nothing stored has such a dimension; past it a number is noise and only costs time.
+_LARGEST = 1 << 62
 
 
 class Unknowable(Exception):
-    """A value that the configuration does not give; the message says which and why."""
+    """A value that the configuration does not give; the message says which and why.
+
+    ``fault`` is "negative", "negative count" (of layers, of experts), "zero" (a divisor), "huge" (a count) or "type"
+    where the number under ``key`` is to blame, else empty.
+    """
+
+    def __init__(self, message: str, key: str = "", fault: str = "") -> None:
+        super().__init__(message)
+        self.key = key
+        self.fault = fault
 
 
 class BadFormula(ValueError):
@@ -56,7 +65,10 @@ def parse(text: str) -> tuple[tuple[_Factor, ...], ...]:
 
 
 def evaluate(text: str, lookup: Callable[[str], int]) -> int:
-    """Compute a formula; raises Unknowable where a division is by zero or a key has no value."""
+    """Compute a formula; raises Unknowable where a division is by zero or a key has no value.
+
+    Products beyond any tensor's size stop at 2^62.
+    """
     return sum(_product(text, factors, lookup) for factors in parse(text))
 
 
@@ -65,11 +77,9 @@ def _product(text: str, factors: tuple[_Factor, ...], lookup: Callable[[str], in
     for divide, value in factors:
         number = lookup(value) if isinstance(value, str) else value
         if not divide:
-            product *= number
-            if product > _LARGEST:
-                raise Unknowable(f"{text} is implausibly large")
+            product = min(product * number, _LARGEST)
         elif number == 0:
-            raise Unknowable(f"{text} divides by zero")
+            raise Unknowable(f"{text} divides by zero", str(value), "zero")
         else:
             product //= number
     return product

@@ -91,7 +91,7 @@ def _default(
 ) -> Any:
     values: list[Any] = []
     envs: list[Env] = []
-    for place, observation in enumerate(seen[:24]):
+    for place, observation in enumerate(seen[:14]):
         config = copy.deepcopy(observation.config)
         if isinstance(observation.env.get(key), list):
             _stretch(config, key, len(observation.env[key]), 7 + 5 * place % 37)

@@ -33,6 +33,7 @@ class Row(NamedTuple):
 def rows(observations: Sequence[Observation], tables: Sequence[Shapes], kinds: dict[str, str]) -> list[Row]:
     """Describe every tensor of `tables` (one per observation) by the fewest conditions and domains."""
     envs = [seen.env for seen in observations]
+    _KNOWN.clear()
     found: list[Row] = []
     for template, sizes in _by_template(tables).items():
         found += _rows_of(template, envs, sizes, kinds.get(starred(template)[0], "other"))
@@ -203,9 +204,19 @@ def _dims_by_two(
 def _formulas(envs: Sequence[Env], shapes: Sequence[tuple[int, ...]]) -> list[str] | None:
     if len({len(shape) for shape in shapes}) != 1:
         return None
-    formulas = Formulas(envs)
+    formulas = _formulas_over(tuple(map(id, envs)), envs)
     dims = [formulas.find(tuple(column)) for column in zip(*shapes, strict=True)]
     return None if None in dims else [dim for dim in dims if dim is not None]
+
+
+_KNOWN: dict[tuple[int, ...], Formulas] = {}
+
+
+def _formulas_over(key: tuple[int, ...], envs: Sequence[Env]) -> Formulas:
+    """The formulas over some observations, worked out once while these are alive."""
+    if key not in _KNOWN:
+        _KNOWN[key] = Formulas(envs)
+    return _KNOWN[key]
 
 
 def used_keys(found: Iterable[Row], tied: Iterable[Plain]) -> list[str]:

@@ -115,10 +115,15 @@ def _number(dim: str) -> int | str:
     return int(dim) if dim.isdigit() else dim
 
 
+_LAST = ("tensors", "fused", "otherwise")
+
+
 def dump(blueprint: Plain) -> str:
     """Spell a blueprint as YAML with one line per tensor."""
     lines = ["# Written by scripts/architectures.py; change that, not this file.\n"]
-    for key, value in blueprint.items():
+    order = [key for key in blueprint if key not in _LAST] + [key for key in _LAST if key in blueprint]
+    for key in order:
+        value = blueprint[key]
         width = 1000 if key in ("tensors", "fused", "otherwise") else 108
         flow = None if key in ("tensors", "fused", "tied", "otherwise") else True
         text = yaml.safe_dump(value, sort_keys=False, default_flow_style=flow, width=width)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import product
 
-from ckptdoctor.expected.blueprint import Entry, Expected
+from ckptdoctor.expected.blueprint import Entry, Expected, starred
 from ckptdoctor.expected.comparison import compare
 from ckptdoctor.expected.grouping import grouped
 
@@ -63,11 +63,8 @@ def _layouts(expected: Expected, seen: Observation) -> str | None:
     for there, here in expected.renamed:
         if "*" not in there:
             layouts[there] = {_exchanged(name, here, there): shape for name, shape in seen.released.items()}
-            astray = [
-                n
-                for n in layouts[there]
-                if n.startswith(f"{there}.") and loads_as(seen.model, n) not in seen.native
-            ]
+            one_each = {starred(n)[0]: n for n in layouts[there] if n.startswith(f"{there}.")}
+            astray = [n for n in one_each.values() if loads_as(seen.model, n) not in seen.native]
             if astray:
                 return f"transformers does not load {astray[0]}"
     for layout, shapes in layouts.items():

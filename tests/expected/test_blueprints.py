@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import yaml
 
-from ckptdoctor.expected.blueprint import Expected, expected, select, starred
+from ckptdoctor.expected.blueprint import Expected, Gap, expected, select, starred
 from ckptdoctor.expected.comparison import Comparison, compare
 from ckptdoctor.expected.formula import BadFormula, Unknowable, evaluate, parse
 from ckptdoctor.expected.grouping import grouped
@@ -156,10 +156,31 @@ def test_what_is_no_formula(text: str) -> None:
         parse(text)
 
 
-@pytest.mark.parametrize("text", ["a/zero", "big*big"])
-def test_formula_without_an_answer(text: str) -> None:
-    with pytest.raises(Unknowable):
-        evaluate(text, {"a": 7, "b": 2, "zero": 0, "big": 1 << 40}.__getitem__)
+def test_formula_without_an_answer() -> None:
+    with pytest.raises(Unknowable) as caught:
+        evaluate("a/zero", {"a": 7, "zero": 0}.__getitem__)
+    assert (caught.value.key, caught.value.fault) == ("zero", "zero")
+
+
+def test_a_product_beyond_any_tensor() -> None:
+    assert evaluate("big*big*big + a", {"a": 7, "big": 1 << 40}.__getitem__) > 1 << 61
+
+
+@pytest.mark.parametrize(
+    ("changed", "key", "fault"),
+    [
+        ({"head_dim": -1}, "head_dim", "negative"),
+        ({"layers": -1}, "layers", "negative count"),
+        ({"layers": 10**5}, "layers", "huge"),
+        ({"head_dim": "2"}, "head_dim", "type"),
+        ({"head_dim": True}, "head_dim", "type"),
+        ({"vocab": [2]}, "vocab", "type"),
+    ],
+)
+def test_a_number_to_blame(changed: dict[str, Any], key: str, fault: str) -> None:
+    gap = expected(DENSE, CONFIG | changed)
+    assert isinstance(gap, Gap)
+    assert (gap.key, gap.fault) == (key, fault)
 
 
 # -- expectations ---------------------------------------------------------------------------------------------------

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Mapping
 from functools import cache
 
 from ... import ruledata
 from ...checkpoint.nouns import Checkpoint
-from ...model import Location, Outcome
+from ...model import Location
 from .. import facts
 from ..base import Event
+from .numbers import number_events
 
 
 def known_model_types(data: Mapping[str, object], version: str) -> frozenset[str]:
@@ -56,19 +56,18 @@ def value_events(ckpt: Checkpoint, *, validated: bool) -> list[Event]:
 
     ``validated``: the class checks its fields (transformers 5); before, some classes notice a wrong list of layers.
     """
-    config = ckpt.config
-    refused: list[tuple[str, str, Outcome]] = []
-    if "auto_map" not in config:
-        sizes = [key for key in _sizes(config) if type(config.get(key, 0)) is not int]
-        refused += [(key, shown(config[key]), "fails") for key in sizes]
-        kinds, layers = config.get("layer_types"), config.get("num_hidden_layers")
-        if isinstance(kinds, list) and type(layers) is int and len(kinds) != layers:
-            text = f"a list of {len(kinds)} for {layers} layers"
-            refused.append(("layer_types", text, "fails" if validated else "unknown"))
-    return [
-        Event("value-refused", outcome, {"key": key, "value": value}, (Location("config.json", f"/{key}"),))
-        for key, value, outcome in refused
-    ]
+    events = number_events(ckpt, validated=validated)
+    kinds, layers = ckpt.config.get("layer_types"), ckpt.config.get("num_hidden_layers")
+    if (
+        "auto_map" in ckpt.config
+        or not isinstance(kinds, list)
+        or type(layers) is not int
+        or len(kinds) == layers
+    ):
+        return events
+    told = {"key": "layer_types", "value": f"a list of {len(kinds)} for {layers} layers"}
+    at = (Location("config.json", "/layer_types"),)
+    return [*events, Event("value-refused", "fails" if validated else "unknown", told, at)]
 
 
 def dtype_events(ckpt: Checkpoint) -> list[Event]:
@@ -102,18 +101,6 @@ def differing_class(ckpt: Checkpoint) -> list[Event]:
     return [
         Event("class-differs", "fails", told, at, error="AttributeError: 'Config' object has no attribute")
     ]
-
-
-def shown(value: object) -> str:
-    """Return a value of config.json as its author sees it, cut short."""
-    return json.dumps(value)[:40]
-
-
-def _sizes(config: Mapping[str, object]) -> Collection[str]:
-    """Return the keys that the class declares as whole numbers."""
-    name = ruledata.class_of(str(config.get("model_type")))
-    blueprint = ruledata.architecture(name) if name else None
-    return blueprint.get("sizes", ()) if blueprint else ()
 
 
 def unread_keys(ckpt: Checkpoint, version: str, data: Mapping[str, object]) -> list[Event]:

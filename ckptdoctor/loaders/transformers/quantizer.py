@@ -9,8 +9,8 @@ from collections.abc import Iterator
 
 from ...model import Location
 from ..base import Event
-from ..shared.configs import shown
 from ..shared.modules import is_mlx
+from ..shared.numbers import shown
 from .run import TransformersRun
 
 BNB_4BIT, BNB_8BIT = "bnb-4bit", "bnb-8bit"

@@ -1,0 +1,125 @@
+"""Numbers in config.json that a class refuses, that no model can be built with, or that spoil every answer."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from math import isfinite
+from typing import Any
+
+from ... import ruledata
+from ...checkpoint.nouns import Checkpoint
+from ...expected.blueprint import Gap, expected
+from ...model import Location, Outcome
+from ..base import Event
+
+Plain = Mapping[str, Any]
+
+_TYPES = {
+    bool: "bool",
+    int: "int",
+    float: "float",
+    str: "str",
+    list: "list",
+    dict: "dict",
+    type(None): "null",
+}
+_OUTCOMES: dict[str, Outcome] = {"negative": "fails", "zero": "fails", "negative count": "fails-late"}
+"""What becomes of a fault (``Unknowable``): torch makes no such tensor; a model of -1 layers is built, and no more."""
+_EPSILONS = ("rms_norm_eps", "layer_norm_eps", "layer_norm_epsilon", "norm_eps", "norm_epsilon")
+
+
+def number_events(ckpt: Checkpoint, *, validated: bool) -> list[Event]:
+    """Return the numbers that stop the load or spoil the model.
+
+    ``validated``: the config class checks the types of its fields (transformers 5).
+    """
+    config = ckpt.config
+    if not config or "auto_map" in config:
+        return []
+    blueprint = _blueprint(config)
+    found = _refused(config, blueprint, validated)
+    if not found and blueprint is not None:
+        found = _impossible(config, blueprint)
+    return [*found, *_harmful(config)]
+
+
+def shown(value: object) -> str:
+    """Return a value of config.json as its author sees it, cut short."""
+    return json.dumps(value)[:40]
+
+
+def _blueprint(config: Plain) -> Plain | None:
+    """Return what is known of the class that ``model_type`` leads to."""
+    names, stated = config.get("architectures"), str(config.get("model_type"))
+    name = names[0] if isinstance(names, list) and names and isinstance(names[0], str) else ""
+    blueprint = ruledata.architecture(name) if name else None
+    if blueprint is None or stated not in blueprint["model_types"]:
+        other = ruledata.class_of(stated)
+        blueprint = ruledata.architecture(other) if other else None
+    return blueprint
+
+
+def _refused(config: Plain, blueprint: Plain | None, validated: bool) -> list[Event]:
+    if blueprint is None:
+        return []
+    if not validated:
+        # Before transformers 5 nothing is checked; a size of another type stops the model where it is built.
+        fields: Plain = {"int": " ".join(blueprint.get("sizes", ()))}
+    else:
+        fields = blueprint.get("fields") or {"int": " ".join(blueprint.get("sizes", ()))}
+    return [
+        _event("value-refused", "fails", key, value)
+        for words, keys in fields.items()
+        for key, value in _stored(config, keys.split())
+        if _TYPES.get(type(value), "") not in words.split()
+    ]
+
+
+def _stored(config: Plain, keys: list[str]) -> Iterator[tuple[str, Any]]:
+    """Yield the keys that the file has with their values; one of a section has a dot in it."""
+    for key in keys:
+        section, _, leaf = key.rpartition(".")
+        place = config.get(section) if section else config
+        if isinstance(place, Mapping) and leaf in place:
+            yield key, place[leaf]
+
+
+def _impossible(config: Plain, blueprint: Plain) -> list[Event]:
+    if not any(_suspicious(value) for place in (config, *_sections(config)) for value in place.values()):
+        return []
+    gap = expected(blueprint, config)
+    if not isinstance(gap, Gap) or gap.fault not in (*_OUTCOMES, "huge"):
+        return []
+    names = (gap.key, *blueprint.get("alias", {}).get(gap.key, ()))
+    return [
+        _event("value-impossible", _OUTCOMES.get(gap.fault, "unknown"), key, value, why=str(gap))
+        for key, value in _stored(config, list(names))
+    ]
+
+
+def _suspicious(value: object) -> bool:
+    """Whether no size is like this; many a switch is 0, so the blueprint is to say."""
+    return type(value) is int and (value <= 0 or value > 1 << 16)
+
+
+def _sections(config: Plain) -> list[Plain]:
+    return [value for value in config.values() if isinstance(value, dict)]
+
+
+def _harmful(config: Plain) -> list[Event]:
+    """Return numbers that any loader computes with and no model was trained with."""
+    found = []
+    for section in ("", *(f"{key}." for key, value in config.items() if isinstance(value, dict))):
+        for key, value in _stored(config, [f"{section}{name}" for name in (*_EPSILONS, "rope_theta")]):
+            if not isinstance(value, (int, float)) or isinstance(value, bool):
+                continue
+            epsilon = not key.endswith("rope_theta")
+            if not isfinite(value) or (abs(value) >= 1 if epsilon else value <= 0):
+                found.append(_event("value-harmful", "corrupt", key, value))
+    return found
+
+
+def _event(code: str, outcome: Outcome, key: str, value: object, **told: str) -> Event:
+    at = (Location("config.json", f"/{key.replace('.', '/')}"),)
+    return Event(code, outcome, {"key": key, "value": shown(value), **told}, at)
