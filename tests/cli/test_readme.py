@@ -171,3 +171,16 @@ def test_the_preflight_runs(clone: Path) -> None:
         [sys.executable, "-c", code], cwd=clone, capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_the_security_page_names_tests_that_exist_and_is_linked() -> None:
+    page = (ROOT / "SECURITY.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`((?:tests|ckptdoctor|bench)/[\w/.]+)`", page))
+    assert [path for path in named if not (ROOT / path).exists()] == []
+    promises = re.findall(
+        r"^\| (?!who\b|the author|another|whoever|the reader|promise|-)(.+)$", page, re.MULTILINE
+    )
+    assert len(promises) > 5
+    assert [row for row in promises if "`tests/" not in row] == []
+    for name in ("README.md", "CONTRIBUTING.md"):
+        assert "(SECURITY.md)" in (ROOT / name).read_text(encoding="utf-8")
