@@ -188,6 +188,8 @@ def _parse_shard(ckpt: Checkpoint, name: str, raw: bytes, fast: bool) -> None:
 def _unopened(ckpt: Checkpoint) -> Iterator[Defect]:
     """Yield the files that a loader may want and that are not ordinary files here."""
     for name, known in ckpt.entries.items():
+        if known.state == "foreign":
+            yield Defect("foreign-journal", Location(name))
         if name not in ckpt.shards and name not in DOCS and not name.endswith((*_INDEXES, *_WEIGHTS)):
             continue
         if known.state == "pointer" and name.endswith(_WEIGHTS) and not ckpt.metadata_only:

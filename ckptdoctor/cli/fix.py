@@ -5,15 +5,18 @@ from __future__ import annotations
 import shlex
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from ..model import Report
 from ..render import plan as plan_page
 from ..render.safe import clean
-from . import accepted, inputs, repairing
-from .exits import FINDINGS, NO_VERDICT, OK
+from . import accepted, inputs, recovering, repairing
+from .exits import FINDINGS, NO_VERDICT, exit_code
 from .output import page_for
+
+if TYPE_CHECKING:
+    from ..fixing.plan import Plan
 
 _FOR = "A loader as you run it, as for check. Default: the settings' targets, else as for check."
 _UNSAFE = "Also repairs that rest on inference or change what a loader computes."
@@ -44,8 +47,9 @@ def fix(
 ) -> int:
     """Repair CHECKPOINT, a directory: shown as a diff, verified before anything is written, undone by `undo`.
 
-    Exit codes: 0 no error is left · 1 errors are left, or would be repaired (--dry-run) · 2 bad usage · 3 it could
-    not be done, and nothing was changed
+    What an interrupted run left is shown first and rolled back when you agree. Exit codes: 0 no error is left ·
+    1 errors are left, or would be repaired (--dry-run) · 2 bad usage · 3 no verdict, or it could not be done, and
+    nothing was changed
     """
     from ..fixing.errors import FixError
 
@@ -56,36 +60,38 @@ def fix(
     wanted = inputs.targets(targets or settings.at(path).targets)
     named = inputs.rules(rules, "--rule")
     try:
-        plan = repairing.planned(path, wanted, writes=yes and not dry_run, unsafe=unsafe, rules=named)
+        stream = sys.stdout if form == "text" else sys.stderr
+        root = recovering.settled(path, stream, lambda question: may(yes, dry_run, question))
+        if root is None:
+            return NO_VERDICT
+        recovering.tell_foreign(root)
+        plan = repairing.planned(root, wanted, unsafe=unsafe, rules=named)
         if form == "text":
-            page = page_for(sys.stdout)
-            sys.stdout.write(plan_page.text(plan, page, unsafe=unsafe))
-        applied = None
-        if plan.changes and not dry_run and (yes or _agreed()):
-            applied = repairing.done(plan)
+            sys.stdout.write(plan_page.text(plan, page_for(sys.stdout), unsafe=unsafe))
+        applied = repairing.done(plan) if plan.changes and may(yes, dry_run, "Apply?") else None
     except (FixError, OSError) as error:
         sys.stderr.write(f"ckptdoctor: {clean(str(error))}\n")
         return NO_VERDICT
     if form == "json":
         sys.stdout.write(plan_page.as_json(plan, applied=applied))
     elif applied is not None:
-        place = clean(plan.after.target)
-        sys.stdout.write(f"\n{len(plan.steps)} done. `ckptdoctor undo {place}` takes it back.\n")
-        old = plan.before.target.rstrip("/")
-        if place.rstrip("/") != clean(old):
-            link = shlex.join(["ln", "-s", plan.after.target.rpartition("/")[2], old])
-            sys.stdout.write(f"What still uses the old name finds it after: {clean(link)}\n")
+        sys.stdout.write(_done(plan))
     elif plan.changes and not dry_run:
         sys.stdout.write("\nNothing was written; --yes does it.\n")
-    if plan.changes and applied is None:
-        return FINDINGS
-    return FINDINGS if _errors(plan.after) else OK
+    return FINDINGS if plan.changes and applied is None else exit_code([plan.after], "error")
 
 
-def _agreed() -> bool:
-    """Ask, where there is somebody to ask."""
-    return sys.stdin.isatty() and sys.stdout.isatty() and click.confirm("\nApply?", default=False)
+def may(yes: bool, dry_run: bool, question: str) -> bool:
+    """Whether to write: told so beforehand, or asked where there is somebody to ask."""
+    if yes or dry_run:
+        return not dry_run
+    return sys.stdin.isatty() and sys.stdout.isatty() and click.confirm(f"\n{question}", default=False)
 
 
-def _errors(report: Report) -> bool:
-    return any(finding.severity == "error" for finding in report.findings)
+def _done(plan: Plan) -> str:
+    place, old = clean(plan.after.target), plan.before.target.rstrip("/")
+    words = f"\n{len(plan.steps)} done. `ckptdoctor undo {place}` takes it back.\n"
+    if place.rstrip("/") != clean(old):
+        link = shlex.join(["ln", "-s", plan.after.target.rpartition("/")[2], old])
+        words += f"What still uses the old name finds it after: {clean(link)}\n"
+    return words

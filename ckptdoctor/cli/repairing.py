@@ -1,4 +1,4 @@
-"""What ``fix`` and the hook share: recover, plan, commit."""
+"""What ``fix`` and the hook share: plan and commit."""
 
 from __future__ import annotations
 
@@ -6,31 +6,24 @@ import sys
 from collections.abc import Sequence
 
 from ..fixing.changes import Rename
-from ..fixing.commit import commit, interrupted, recover
+from ..fixing.commit import commit
 from ..fixing.errors import FixError
 from ..fixing.plan import Plan, Planner
 from ..model import Target
 from ..render.safe import clean
 from ..sources import open_source
-from . import accepted, inputs
+from . import accepted, inputs, recovering
 from .checking import Options
 
 
-def planned(
-    path: str, targets: Sequence[Target], *, writes: bool, unsafe: bool = False, rules: Sequence[str] = ()
-) -> Plan:
-    """Return the plan for the directory ``path``; with ``writes``, after an interrupted run is rolled back.
+def planned(path: str, targets: Sequence[Target], *, unsafe: bool = False, rules: Sequence[str] = ()) -> Plan:
+    """Return the plan for the directory ``path``.
 
     Raises FixError or OSError when there is nothing to look at or it cannot be read.
     """
-    if not writes and interrupted(path):
-        raise FixError(
-            f"{path}: a repair was interrupted here; `ckptdoctor undo {path}` takes it back first."
-        )
-    root = recover(path)
-    plan = Planner(open_source(root), targets, unsafe=unsafe, rules=rules).plan()
+    plan = Planner(open_source(path), targets, unsafe=unsafe, rules=rules).plan()
     if plan.before.nothing:
-        raise FixError(f"{root}: {plan.before.nothing}")
+        raise FixError(f"{path}: {plan.before.nothing}")
     return plan
 
 
@@ -48,7 +41,9 @@ def all_safe(paths: Sequence[str], options: Options) -> bool:
     for path in paths:
         targets = inputs.targets(options.targets or settings.at(path).targets)
         try:
-            plan = planned(path, targets, writes=True, rules=rules)
+            recovering.settled(path, sys.stderr, lambda question: True)
+            recovering.tell_foreign(path)
+            plan = planned(path, targets, rules=rules)
             if not plan.changes or any(isinstance(change, Rename) for change in plan.changes):
                 continue
             number = done(plan)

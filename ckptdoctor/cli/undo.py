@@ -9,22 +9,36 @@ import click
 from ..render.safe import clean
 from .exits import NO_VERDICT, OK
 
+_FORGET = "Take back what can be taken back, leave the rest as it is, and drop the entry that says so."
+
 
 @click.command(no_args_is_help=True, short_help="Take back the last repair, byte for byte.")
 @click.argument("checkpoint")
 @click.argument("number", required=False)
-def undo(checkpoint: str, number: str | None) -> int:
+@click.option("--forget", is_flag=True, help=_FORGET)
+def undo(checkpoint: str, number: str | None, forget: bool) -> int:
     """Take back what the last `ckptdoctor fix` did to CHECKPOINT; its old name will do, if it was renamed.
 
-    Exit codes: 0 it is as it was · 3 that could not be done, and nothing was changed
+    Exit codes: 0 it is as it was, or --forget did what could be done · 3 that could not be done; the message says
+    whether anything was changed
     """
     from ..fixing.errors import FixError
     from ..fixing.undo import undo as take_back
 
     try:
-        done = take_back(checkpoint, number)
+        done = take_back(checkpoint, number, forget=forget)
     except (FixError, OSError) as error:
         sys.stderr.write(f"ckptdoctor: {clean(str(error))}\n")
         return NO_VERDICT
-    sys.stdout.write(f"{clean(done.root)} is as it was before {done.id} ({clean(done.title)}).\n")
+    for note in done.notes:
+        sys.stderr.write(f"ckptdoctor: {clean(note)}\n")
+    if not done.left:
+        sys.stdout.write(f"{clean(done.root)} is as it was before {done.id} ({clean(done.title)}).\n")
+        return OK
+    for reason in done.left:
+        sys.stdout.write(f"left as it is: {clean(reason)}\n")
+    sys.stdout.write(
+        f"{done.id} ({clean(done.title)}) is forgotten in {clean(done.root)}. The bytes kept for what was left lie in "
+        f"{clean(done.kept)}; remove it when you do not need them.\n"
+    )
     return OK

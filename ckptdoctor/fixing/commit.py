@@ -7,11 +7,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
-from . import journal
+from . import guard, journal
 from .changes import Change, Move, Patch, Rename, Replace, Splice, Truncate
 from .disk import Disk
 from .errors import FixError
-from .guard import check, locked
+from .lock import locked
+from .records import Entry
+from .recovery import interrupted
 from .rollback import roll_back
 
 
@@ -24,61 +26,59 @@ class Committed(NamedTuple):
 
 def commit(root: str, changes: Sequence[Change], title: str, disk: Disk | None = None) -> Committed:
     """Do ``changes`` in ``root``. Raises FixError, with the directory as it was, when one cannot be done."""
-    disk = disk or Disk()
-    with locked(root, disk):
-        root = _recover(root, disk)
-        check(root, changes)
-        now = root
-        entry = None
-        try:
-            entry = journal.begin(disk, root, changes, title)
-            _prepare(disk, root, entry, changes)
-            for number, change in enumerate(changes):
-                now = _apply(disk, now, entry, number, change)
-            entry = journal.seal(disk, now, entry, "committed")
-        except BaseException as error:
-            with _explained(error, root):
-                _give_up(disk, now, root, entry)
-            raise  # not an OSError: a KeyboardInterrupt, say, after the directory is as it was
-        return Committed(entry.id, now)
+    with locked(root), disk or Disk() as disk:
+        journal.ready(root)
+        journal.sweep(disk, root)
+        with _told(root):
+            guard.check(root, changes, disk)
+        journal.secret(make=True)
+        if interrupted(root):
+            raise FixError(
+                f"{root}: a repair was interrupted here; `ckptdoctor undo {root}` takes it back first."
+            )
+        return _committed(disk, root, changes, title)
 
 
-def interrupted(root: str) -> bool:
-    """Whether a run was cut short here and is still to be rolled back. Raises FixError for a journal not of ours."""
-    return any(entry.state in ("open", "undoing") for entry in journal.entries(root))
+def _committed(disk: Disk, root: str, changes: Sequence[Change], title: str) -> Committed:
+    now = root
+    entry = None
+    try:
+        entry = journal.begin(disk, root, changes, title)
+        _prepare(disk, root, entry, changes)
+        for number, change in enumerate(changes):
+            now = _apply(disk, now, entry, number, change)
+        entry = journal.seal(disk, now, entry, "committed")
+    except BaseException as error:
+        with _explained(error, root):
+            _give_up(disk, now, root, entry)
+        raise  # not an OSError: a KeyboardInterrupt, say, after the directory is as it was
+    return Committed(entry.id, now)
 
 
-def recover(root: str, disk: Disk | None = None) -> str:
-    """Roll back what was interrupted, if anything was; return where the directory is then. Idempotent."""
-    if interrupted(root):
-        disk = disk or Disk()
-        with locked(root, disk):
-            return _recover(root, disk)
-    return root
-
-
-def _recover(root: str, disk: Disk) -> str:
-    for entry in reversed(journal.entries(root)):
-        if entry.state in ("open", "undoing"):
-            root = roll_back(disk, root, entry)
-            journal.mark(disk, root, entry, "undone")
-    return root
-
-
-def _give_up(disk: Disk, now: str, root: str, entry: journal.Entry | None) -> None:
+def _give_up(disk: Disk, now: str, root: str, entry: Entry | None) -> None:
     """Take back what was done so far, on a disk that may still be full."""
-    if entry is None:
+    if entry is None:  # nothing was changed, and we hold the directory: what is open was begun just now
+        with suppress(OSError):
+            for begun in interrupted(root):
+                journal.drop(disk, root, begun)
+            journal.sweep(disk, root)
         return
     beside = os.path.dirname(os.path.abspath(root))
     renamed = [os.path.join(beside, record.to) for record in entry.records if record.kind == "rename"]
     place = next(path for path in (now, root, *renamed) if os.path.isdir(path))
     if journal.state(place, entry) == "committed":  # the mark was made, and then the disk failed
-        entry = journal.mark(disk, place, entry, "undoing")
-    place = roll_back(disk, place, entry)
-    with suppress(
-        OSError
-    ):  # on a full disk the entry stays open, and rolling back what is back already is no harm
-        journal.mark(disk, place, entry, "undone")
+        entry = journal.seal(disk, place, entry, "undoing")
+    place = roll_back(disk, place, entry).root
+    with suppress(OSError):  # the entry stays open, and rolling back what is back already is no harm
+        journal.drop(disk, place, entry)
+
+
+@contextmanager
+def _told(root: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise FixError(f"{root}: {error.strerror or error}; nothing was changed.") from error
 
 
 @contextmanager
@@ -86,27 +86,28 @@ def _explained(error: BaseException, root: str) -> Iterator[None]:
     """Turn what the system said into a FixError, after the block has taken everything back."""
     try:
         yield
-    except OSError as second:
+    except (OSError, FixError) as second:
         raise FixError(
-            f"{root}: {error}; taking it back failed as well: {second}. "
+            f"{root}: {error}; taking it back failed as well: {second} "
             f"Nothing is lost: `ckptdoctor undo {root}` finishes that once the disk can be written."
         ) from error
     if isinstance(error, OSError):
         raise FixError(f"{root}: {error.strerror or error}; nothing was changed.") from error
 
 
-def _prepare(disk: Disk, root: str, entry: journal.Entry, changes: Sequence[Change]) -> None:
+def _prepare(disk: Disk, root: str, entry: Entry, changes: Sequence[Change]) -> None:
     """Write all that takes room before anything is changed: a disk that is full then leaves nothing to take back."""
     cut = {change.file for change in changes if isinstance(change, Truncate)}
     for number, change in enumerate(changes):
         # A file that is cut first is copied when it has been.
         if isinstance(change, Replace) or (isinstance(change, Splice) and change.file not in cut):
             _write(disk, root, entry, number, change)
+    journal.announce(disk, root, entry, "undoing")
     journal.announce(disk, root, entry, "committed")
 
 
-def _write(disk: Disk, root: str, entry: journal.Entry, number: int, change: Replace | Splice) -> None:
-    new = _new(root, entry, number)
+def _write(disk: Disk, root: str, entry: Entry, number: int, change: Replace | Splice) -> None:
+    new = journal.kept(root, entry, number, "new")
     path = os.path.join(root, change.file)
     if isinstance(change, Replace):
         disk.write(new, change.content)
@@ -117,11 +118,7 @@ def _write(disk: Disk, root: str, entry: journal.Entry, number: int, change: Rep
     disk.sync(new)
 
 
-def _new(root: str, entry: journal.Entry, number: int) -> str:
-    return os.path.join(journal.folder(root, entry.id), f"{number}.new")
-
-
-def _apply(disk: Disk, root: str, entry: journal.Entry, number: int, change: Change) -> str:
+def _apply(disk: Disk, root: str, entry: Entry, number: int, change: Change) -> str:
     """Do one change durably; return where the directory is then."""
     if isinstance(change, Rename):
         to = os.path.join(os.path.dirname(os.path.abspath(root)), change.to)
@@ -130,7 +127,7 @@ def _apply(disk: Disk, root: str, entry: journal.Entry, number: int, change: Cha
         return to
     path = os.path.join(root, change.file)
     if isinstance(change, Replace | Splice):
-        new = _new(root, entry, number)
+        new = journal.kept(root, entry, number, "new")
         if not os.path.exists(new):
             _write(disk, root, entry, number, change)
         disk.rename(new, path)

@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 from typing import NamedTuple
 
+from ..sources import ownership
 from . import journal
-from .commit import recover
 from .disk import Disk
 from .errors import FixError
-from .guard import inside, locked
-from .journal import Entry, Record, digest
-from .rollback import roll_back
+from .guard import room
+from .lock import locked
+from .records import Entry, Record, digest_of, size_of
+from .recovery import interrupted, rolled
+from .rollback import Rolled, roll_back
+from .writable import hold, inside, regular, writable_directory
 
 
 class Undone(NamedTuple):
@@ -21,6 +24,11 @@ class Undone(NamedTuple):
     title: str
     root: str
     files: int
+    notes: tuple[str, ...] = ()
+    left: tuple[str, ...] = ()
+    """What was not taken back, and why; only with ``forget``."""
+    kept: str = ""
+    """Where the bytes for those lie."""
 
 
 def find(path: str) -> str:
@@ -37,91 +45,131 @@ def find(path: str) -> str:
         names = []
     for name in names:
         candidate = os.path.join(os.path.dirname(absolute), name)
-        if not os.path.isdir(os.path.join(candidate, journal.HOME)) or os.path.islink(candidate):
+        if not os.path.isdir(os.path.join(candidate, ownership.HOME)) or os.path.islink(candidate):
             continue
-        found = os.stat(candidate)
-        for entry in _entries(candidate):
-            if entry.root == absolute and entry.inode == (found.st_dev, found.st_ino):
-                return candidate
+        if any(entry.root == absolute for entry in journal.entries(candidate)):
+            return candidate
     raise FixError(
         f"{path}: expected a checkpoint that was repaired, got no such directory here or under another name."
     )
 
 
-def _entries(candidate: str) -> list[Entry]:
-    """Return the entries of a directory that may be anyone's; what is wrong with it is no matter here."""
-    try:
-        return journal.entries(candidate)
-    except (FixError, OSError):
-        return []
-
-
-def undo(path: str, entry_id: str | None = None, disk: Disk | None = None) -> Undone:
+def undo(path: str, entry_id: str | None = None, disk: Disk | None = None, *, forget: bool = False) -> Undone:
     """Take back the newest repair of the directory ``path`` (or of the one it was renamed to).
 
     Raises FixError, with nothing changed, when there is none, when ``entry_id`` names an older one, or when a file is
-    not what the repair left.
+    not what the repair left. With ``forget`` what can be taken back is, the rest stays as it is, and the entry is gone.
     """
-    disk = disk or Disk()
     root = find(path)
-    cut_short = [entry for entry in journal.entries(root) if entry.state in ("open", "undoing")]
-    root = recover(root, disk)
-    if cut_short and entry_id in (
-        None,
-        cut_short[-1].id,
-    ):  # rolling it back was the undoing that is asked for
-        last = cut_short[-1]
-        return Undone(last.id, last.title, root, len(last.records))
-    with locked(root, disk):
-        entry = _chosen(root, entry_id)
-        for number, record in enumerate(entry.records):
-            _unchanged(root, number, record, entry)
+    if not journal.entries(root) and not os.path.lexists(os.path.join(root, ownership.HOME)):
+        raise FixError(_nothing(root))
+    with locked(root), disk or Disk() as disk:
+        journal.sweep(disk, root)
         try:
-            entry = journal.mark(disk, root, entry, "undoing")
-            root = roll_back(disk, root, entry)
-            journal.mark(disk, root, entry, "undone")
+            if forget:
+                return _forgotten(disk, root, _newest(root, entry_id))
+            cut_short = interrupted(root)
+            if cut_short and entry_id in (None, cut_short[-1].id):
+                back = rolled(disk, root)  # that is the undoing which is asked for
+                last = cut_short[-1]
+                return Undone(last.id, last.title, back.root, len(last.records), back.notes)
+            if cut_short:
+                raise FixError(f"{root}: {cut_short[-1].id} was interrupted; `ckptdoctor undo {root}` first.")
+            return _undone(disk, root, _newest(root, entry_id))
         except OSError as error:
             raise FixError(
-                f"{root}: {error.strerror or error}; nothing is lost: `ckptdoctor undo {root}` finishes it."
+                f"{root}: {error.strerror or error}; nothing is lost: `ckptdoctor undo {root}` finishes it once the "
+                f"disk can be written, `ckptdoctor undo --forget {root}` without what cannot."
             ) from error
-    return Undone(entry.id, entry.title, root, len(entry.records))
 
 
-def _chosen(root: str, entry_id: str | None) -> Entry:
-    done = [entry for entry in journal.entries(root) if entry.state == "committed"]
-    if not done:
-        raise FixError(f"{root}: expected a repair to take back, got none.")
-    if entry_id is not None and entry_id != done[-1].id:
-        known = ", ".join(entry.id for entry in done)
+def _undone(disk: Disk, root: str, entry: Entry) -> Undone:
+    for number, record in enumerate(entry.records):
+        _unchanged(root, number, record, entry)
+    _can_be(disk, root, entry)
+    journal.mark(disk, root, entry, "undoing")
+    done = roll_back(disk, root, entry)
+    journal.drop(disk, done.root, entry)
+    return Undone(entry.id, entry.title, done.root, len(entry.records), done.notes)
+
+
+def _forgotten(disk: Disk, root: str, entry: Entry) -> Undone:
+    if entry.state == "committed":
+        journal.mark(disk, root, entry, "undoing")
+    done: Rolled = roll_back(disk, root, entry, partly=True)
+    kept = ""
+    if done.left:
+        kept = journal.forget(disk, done.root, entry)
+    else:
+        journal.drop(disk, done.root, entry)
+    return Undone(entry.id, entry.title, done.root, len(entry.records), done.notes, done.left, kept)
+
+
+def _nothing(root: str) -> str:
+    foreign = ownership.foreign(root)
+    hint = (
+        f" {len(foreign)} entr{'y' if len(foreign) == 1 else 'ies'} in {ownership.HOME}/ (the first: {foreign[0]}) "
+        "not written here, by you, for this directory: not used."
+        if foreign
+        else ""
+    )
+    return f"{root}: expected a repair to take back, got none.{hint}"
+
+
+def _newest(root: str, entry_id: str | None) -> Entry:
+    found = journal.entries(root)
+    if not found:
+        raise FixError(_nothing(root))
+    if entry_id is not None and entry_id != found[-1].id:
+        known = ", ".join(entry.id for entry in found)
         raise FixError(
-            f"{root}: expected {done[-1].id}, the newest of {known}, got {entry_id}; undo goes backwards."
+            f"{root}: expected {found[-1].id}, the newest of {known}, got {entry_id}; undo goes backwards."
         )
-    return done[-1]
+    return found[-1]
+
+
+def _place(root: str, record: Record, entry: Entry) -> str:
+    """Return where the file of a record is after the repair."""
+    moved = {other.file: other.to for other in entry.records if other.kind == "move"}
+    file = record.to if record.kind == "move" else moved.get(record.file, record.file)
+    return inside(root, file if record.kind != "create" else record.file)
+
+
+def _can_be(disk: Disk, root: str, entry: Entry) -> None:
+    """Raise FixError unless the system lets every file be changed back; they are held open for that."""
+    need = 0
+    for record in entry.records:
+        if record.kind == "rename":
+            writable_directory(os.path.dirname(os.path.abspath(root)), os.path.abspath(root))
+            continue
+        path = _place(root, record, entry)
+        hold(disk, path)
+        writable_directory(os.path.dirname(path), path)
+        need += size_of(path) if record.kind == "splice" else 0
+    room(root, need)
 
 
 def _unchanged(root: str, number: int, record: Record, entry: Entry) -> None:
     """Raise FixError when a later change would be lost."""
     if record.kind == "rename":
         return
-    moved = {other.file: other.to for other in entry.records if other.kind == "move"}
-    file = record.to if record.kind == "move" else moved.get(record.file, record.file)
-    path = inside(root, file if record.kind != "create" else record.file)
-    if not os.path.isfile(path):
-        raise FixError(f"{path}: expected the file that the repair left, got none; nothing was changed.")
-    later = f"{path}: expected what the repair left, got other bytes: it was changed since. Nothing was done."
-    if record.kind in ("replace", "create") and digest(_read(path, None)) != record.now:
+    path = _place(root, record, entry)
+    regular(path, "Nothing was changed.")
+    later = (
+        f"{path}: expected what the repair left, got other bytes: it was changed since. Nothing was done. "
+        f"`ckptdoctor undo --forget {root}` takes back the rest."
+    )
+    if record.kind in ("replace", "create") and digest_of(path) != record.now:
         raise FixError(later)
-    if record.kind in ("patch", "splice") and digest(_read(path, record.now_size)) != record.now:
+    if record.kind in ("patch", "splice") and digest_of(path, record.now_size) != record.now:
         raise FixError(later)
     grown = any(other.kind in ("splice", "patch") and other.file == record.file for other in entry.records)
-    if record.kind == "truncate" and not grown and os.path.getsize(path) != record.now_size:
+    if record.kind == "truncate" and not grown and size_of(path) != record.now_size:
         raise FixError(later)
     if record.kind == "move" and os.path.lexists(inside(root, record.file)):
         created = any(other.kind == "create" and other.file == record.file for other in entry.records)
         if not created:
-            raise FixError(f"{record.file}: expected that name to be free, got a file; nothing was changed.")
-
-
-def _read(path: str, size: int | None) -> bytes:
-    with open(path, "rb") as file:
-        return file.read() if size is None else file.read(size)
+            raise FixError(
+                f"{inside(root, record.file)}: expected that name to be free, got a file; nothing was changed. "
+                "Give it another name first."
+            )

@@ -15,8 +15,9 @@ class Stat(NamedTuple):
 
     size: int
     """Size in bytes of the real content (for an LFS pointer: the size the pointer states)."""
-    state: Literal["here", "pointer", "absent", "link-out", "not-a-file", "unreadable"] = "here"
-    """``pointer``: a Git LFS pointer lies in its place; ``absent``: known by name and size only."""
+    state: Literal["here", "pointer", "absent", "link-out", "not-a-file", "unreadable", "foreign"] = "here"
+    """``pointer``: a Git LFS pointer lies in its place; ``absent``: known by name and size only; ``foreign``:
+    a ``.ckptdoctor`` with something in it that was not written here, which is never opened."""
     sha256: str | None = None
     """Expected digest, when a pointer states it."""
 

@@ -13,7 +13,8 @@ from . import pointer
 from .base import Span, Stat, Unavailable
 
 MAX_DEPTH = 3
-SKIPPED = frozenset({".git", ".cache", ".ckptdoctor", "__pycache__"})
+_JOURNAL = ".ckptdoctor"
+SKIPPED = frozenset({".git", ".cache", _JOURNAL, "__pycache__"})
 
 
 class LocalSource:
@@ -43,7 +44,10 @@ class LocalSource:
             return
         for child in children:
             name = prefix + child.name
-            if child.is_symlink():
+            if child.name == _JOURNAL:
+                if depth == 1 and _foreign(directory):
+                    yield name, Stat(0, "foreign")
+            elif child.is_symlink():
                 linked = self._linked(child.path)
                 if linked is not None:
                     yield name, linked
@@ -147,6 +151,12 @@ def _pointer(path: str) -> pointer.Pointer | None:
         return pointer.parse(os.read(descriptor, pointer.MAX_SIZE))
     finally:
         os.close(descriptor)
+
+
+def _foreign(root: str) -> bool:
+    from .ownership import foreign  # needs hashlib and hmac, which no other check does
+
+    return bool(foreign(root))
 
 
 def _within(path: str, root: str) -> bool:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,6 +27,7 @@ from ..observe.cases import Case, load_cases, materialise, sound_names
 from ..observe.paths import SOUND
 from ..support import cards
 from ..support.corpus_source import CorpusSource, rows
+from ..support.disks import Killed, Lazy
 
 TARGETS = [parse_target(text) for text in ("transformers==5.23.0", "vllm==0.32.0,vllm-bnb-plugin==0.0.3")]
 CASES = {case.id: case for case in load_cases()}
@@ -168,17 +172,114 @@ def test_bad_usage(tmp_path: Path) -> None:
     assert (done.returncode, "Traceback" in done.stderr) == (3, False)
 
 
-def test_only_yes_rolls_back_what_was_interrupted(model: Path) -> None:
+class Dying(Lazy):
+    """A disk under a process that dies when all is changed, before it can say so."""
+
+    dead = False
+
+    def call(self, function: Callable[..., Any], *args: Any) -> Any:
+        self.dead = self.dead or (function is os.replace and args[0].endswith("committed.json"))
+        if self.dead:
+            raise Killed
+        return super().call(function, *args)
+
+
+def interrupted(model: Path) -> dict[str, str]:
+    """Leave a repair of ``model`` half done, as a kill would; return what was there before."""
     before = hashes(model)
-    assert run("fix", "model", "--yes", cwd=model.parent).returncode == 0
-    entry = model / ".ckptdoctor" / "journal" / "0001" / "entry.json"
-    entry.write_text(entry.read_text().replace('"committed"', '"open"'))
+    with pytest.raises(Killed):
+        commit(str(model), plan(model).changes, "shards/dropped-file", Dying())
+    assert hashes(model) != before
+    return before
+
+
+def test_what_was_interrupted_is_shown_and_rolled_back_only_with_leave(model: Path) -> None:
+    before = interrupted(model)
     left = hashes(model)
-    shown = run("fix", "model", "--dry-run", cwd=model.parent)
-    assert (shown.returncode, hashes(model)) == (3, left)
-    assert "`ckptdoctor undo model`" in shown.stderr
+    for option in ("--dry-run", "--rule=shards/dropped-file"):
+        shown = run("fix", "model", option, cwd=model.parent)
+        assert (shown.returncode, hashes(model)) == (3, left)
+        assert "a repair was interrupted here: 0001 (shards/dropped-file)" in shown.stdout
+        assert "rolling back  model.safetensors.index.json is what it was" in shown.stdout
+        assert "Nothing was written" in shown.stdout
+    as_json = run("fix", "model", "--dry-run", "--format", "json", cwd=model.parent)
+    assert (as_json.returncode, as_json.stdout) == (3, "")
+    assert "rolling back  model.safetensors.index.json" in as_json.stderr
+    assert hashes(model) == left
     assert run("undo", "model", cwd=model.parent).returncode == 0
     assert hashes(model) == before
+    assert not (model / ".ckptdoctor").exists()
+
+
+def test_yes_says_so_first(model: Path) -> None:
+    before = interrupted(model)
+    done = run("fix", "model", "--yes", cwd=model.parent)
+    assert done.returncode == 0
+    told, _, rest = done.stdout.partition("Rolled back.")
+    assert "rolling back  model.safetensors.index.json" in told
+    assert "1 done" in rest
+    assert run("undo", "model", cwd=model.parent).returncode == 0
+    assert hashes(model) == before
+
+
+def test_the_hook_says_so_first(model: Path) -> None:
+    interrupted(model)
+    done = run("hook", "--fix", "model/config.json", cwd=model.parent)
+    assert "rolling back  model.safetensors.index.json" in done.stderr
+    assert done.stderr.index("rolling back") < done.stderr.index("repaired model")
+
+
+def test_a_journal_that_came_along_is_told_by_check_fix_and_hook(model: Path) -> None:
+    place = model / ".ckptdoctor/journal/0001"
+    place.mkdir(parents=True)
+    (place / "entry.json").write_text('{"state": "open", "root": "/home/victim/.ssh", "records": []}')
+    assert "container/foreign-journal" in run("check", "model", cwd=model.parent).stdout
+    for command in (
+        ("fix", "model", "--dry-run"),
+        ("fix", "model", "--yes"),
+        ("hook", "--fix", "model/config.json"),
+    ):
+        done = run(*command, cwd=model.parent)
+        (line,) = [line for line in done.stderr.splitlines() if "journal/0001" in line]
+        assert "not written here, by you, for this directory: not used" in line
+    assert "container/foreign-journal" in done.stdout
+    assert run("undo", "model", cwd=model.parent).returncode == 0
+    assert (place / "entry.json").exists()
+    assert "container/foreign-journal" not in run("check", "model/config.json", cwd=model.parent).stdout
+
+
+def test_a_journal_of_ours_is_nothing_to_tell(model: Path) -> None:
+    assert run("fix", "model", "--yes", cwd=model.parent).returncode == 0
+    done = run("check", "model", "--format", "json", cwd=model.parent)
+    assert "foreign-journal" not in done.stdout
+    assert run("fix", "model", "--yes", cwd=model.parent).stderr == ""
+
+
+def test_fix_and_check_agree_on_what_cannot_be_read(tmp_path: Path) -> None:
+    shutil.copytree(SOUND / "llama-nf4", tmp_path / "real")
+    (tmp_path / "model").mkdir()
+    for file in (tmp_path / "real").iterdir():
+        (tmp_path / "model" / file.name).symlink_to(file)
+    (tmp_path / "part").mkdir()
+    shutil.copy(tmp_path / "real/config.json", tmp_path / "part")
+    (tmp_path / "part/model.safetensors").symlink_to(tmp_path / "real/model.safetensors")
+    for name in ("model", "part", "real"):
+        code = 0 if name == "real" else 3
+        assert run("check", name, cwd=tmp_path).returncode == code, name
+        for options in (["--dry-run"], ["--yes"]):
+            assert run("fix", name, *options, cwd=tmp_path).returncode == code, name
+
+
+def test_undo_goes_on_without_what_cannot_be_taken_back(model: Path) -> None:
+    interrupted(model)
+    (model / "model.safetensors.index.json").write_text("{}")
+    refused = run("undo", "model", cwd=model.parent)
+    assert (refused.returncode, "undo --forget" in refused.stderr) == (3, True)
+    done = run("undo", "model", "--forget", cwd=model.parent)
+    assert done.returncode == 0
+    assert "left as it is: model/model.safetensors.index.json" in done.stdout
+    assert "is forgotten in model" in done.stdout
+    assert run("fix", "model", "--dry-run", cwd=model.parent).returncode == 1
 
 
 def test_a_renamed_directory_is_found_by_its_old_name(tmp_path: Path) -> None:

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
 from ckptdoctor.checkpoint import load
-from ckptdoctor.fixing.changes import Change, Patch, Rename, Replace
+from ckptdoctor.fixing.changes import Change, Move, Patch, Rename, Replace, Splice, Truncate
 from ckptdoctor.fixing.commit import commit
 from ckptdoctor.fixing.disk import Disk
 from ckptdoctor.fixing.edits import to_changes
 from ckptdoctor.fixing.errors import FixError
-from ckptdoctor.fixing.guard import locked
+from ckptdoctor.fixing.lock import locked
 from ckptdoctor.fixing.undo import undo
 from ckptdoctor.model import TensorRename
 from ckptdoctor.sources import open_source
@@ -76,11 +78,11 @@ def model(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("refusal", REFUSALS.values(), ids=list(REFUSALS))
 def test_refused_with_nothing_changed(refusal: Refusal, model: Path) -> None:
     refusal.prepare(model)
-    before = seen(snapshot(model.parent))
+    before = snapshot(model.parent)
     with pytest.raises(FixError) as caught:
         commit(str(model), [refusal.change], "t")
     assert refusal.because in str(caught.value)
-    assert seen(snapshot(model.parent)) == before
+    assert snapshot(model.parent) == before
 
 
 def test_no_room(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -92,7 +94,7 @@ def test_no_room(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_two_at_once(model: Path) -> None:
-    with locked(str(model), Disk()), pytest.raises(FixError, match="another ckptdoctor is writing there"):
+    with locked(str(model)), pytest.raises(FixError, match="another ckptdoctor is writing there"):
         commit(str(model), [SET], "t")
     assert commit(str(model), [SET], "t").id == "0001"
 
@@ -120,6 +122,121 @@ def test_a_file_keeps_its_permissions(model: Path) -> None:
     assert (model / "config.json").stat().st_mode & 0o777 == 0o640
     undo(str(model))
     assert (model / "config.json").stat().st_mode & 0o777 == 0o640
+
+
+SHARDS = [f"model-0000{number}-of-00004.safetensors" for number in (1, 2, 3, 4)]
+LAST = SHARDS[-1]
+
+
+@pytest.fixture
+def sharded(tmp_path: Path) -> Path:
+    """The four shards of a ``ddp-prefix`` repair: one header patched after the other."""
+    top = tmp_path / "top"
+    restore(
+        {"model": None, "model/config.json": CONFIG, **{f"model/{name}": HEAD + DATA for name in SHARDS}}, top
+    )
+    return top / "model"
+
+
+PATCHES = [Patch(name, b"headHEAD", HEAD) for name in SHARDS]
+
+
+class Shut(Disk):
+    """A disk on which the last shard cannot be opened for writing."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__()
+        self._code = code
+
+    def call(self, function: Callable[..., Any], *args: Any) -> Any:
+        if function is os.open and str(args[0]).endswith(LAST) and args[1] & (os.O_RDWR | os.O_WRONLY):
+            raise OSError(self._code, os.strerror(self._code))
+        return super().call(function, *args)
+
+
+@pytest.mark.parametrize("code", [errno.EACCES, errno.EPERM, errno.EROFS, errno.ETXTBSY, errno.EMFILE])
+@pytest.mark.parametrize("change", [Patch, Truncate, Splice, Replace, Move])
+def test_one_file_that_cannot_be_written_and_none_is(change: type[Change], code: int, sharded: Path) -> None:
+    """EACCES: read-only or another user's; EPERM: immutable."""
+    last: dict[type[Change], Change] = {
+        Patch: PATCHES[-1],
+        Truncate: Truncate(LAST, 70, 72),
+        Splice: Splice(LAST, b"a longer head", HEAD),
+        Replace: Replace(LAST, b"new", HEAD + DATA),
+        Move: Move(LAST, "other"),
+    }
+    before = snapshot(sharded.parent)
+    with pytest.raises(FixError) as caught:
+        commit(str(sharded), [*PATCHES[:-1], last[change]], "t", Shut(code))
+    assert f"{LAST}: expected a file that can be written, got: {os.strerror(code)}" in str(caught.value)
+    assert snapshot(sharded.parent) == before
+
+
+def as_somebody_else(work: Callable[[], str]) -> str:
+    """Return what ``work`` returns in a child that is not root."""
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.setgid(12345)
+            os.setuid(12345)
+            os.write(write, work().encode())
+        except BaseException as error:
+            os.write(write, repr(error).encode())
+        finally:
+            os._exit(0)
+    os.close(write)
+    os.waitpid(child, 0)
+    with os.fdopen(read, "rb") as file:
+        return file.read().decode()
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="becomes another user")
+@pytest.mark.parametrize("undoing", [False, True])
+@pytest.mark.parametrize("every", [False, True])
+def test_read_only_shards_are_found_before_the_first_byte(every: bool, undoing: bool) -> None:
+    """As the system says it, not as a disk of ours does: S7 of review-2."""
+    with tempfile.TemporaryDirectory() as folder:
+        top = Path(folder)
+        top.chmod(0o755)
+        model = top / "top" / "model"
+        tree = {"model": None, **{f"model/{name}": HEAD + DATA for name in SHARDS}}
+
+        def work(shut: bool) -> str:
+            os.environ["CKPTDOCTOR_STATE"] = str(top / "top-state")
+            try:
+                if undoing and shut:
+                    undo(str(model))
+                else:
+                    commit(str(model), PATCHES, "t")
+            except FixError as error:
+                return str(error)
+            return "done"
+
+        restore(tree, top / "top")
+        (top / "top-state").mkdir(mode=0o700)
+        for path in (top / "top", model, *model.iterdir(), top / "top-state"):
+            os.chown(path, 12345, 12345)
+        if undoing:
+            assert as_somebody_else(lambda: work(False)) == "done"
+        for name in SHARDS if every else [LAST]:
+            (model / name).chmod(0o444)
+        before = snapshot(top / "top")
+        assert "expected a file that can be written" in as_somebody_else(lambda: work(True))
+        assert snapshot(top / "top") == before
+        for name in SHARDS:
+            (model / name).chmod(0o644)
+        assert as_somebody_else(lambda: work(True)) == "done"
+
+
+def test_a_read_only_directory_is_found_before_the_first_byte(
+    model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "access", lambda path, mode: path != str(model))
+    before = snapshot(model.parent)
+    with pytest.raises(FixError, match="got a read-only one"):
+        commit(str(model), [PATCH, SET], "t")
+    assert snapshot(model.parent) == before
 
 
 class Counting(Disk):

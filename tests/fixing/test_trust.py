@@ -1,123 +1,228 @@
-"""What a journal says is not taken on trust, and what somebody else put there is not written over."""
+"""What lies in a ``.ckptdoctor/`` counts only if it was written here; nothing else there does or blocks anything."""
 
 from __future__ import annotations
 
-import errno
 import json
 import os
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ckptdoctor.fixing import journal
-from ckptdoctor.fixing.changes import Change, Move, Patch, Rename, Replace, Truncate
-from ckptdoctor.fixing.commit import commit, recover
+from ckptdoctor.fixing.changes import Change, Move, Rename, Replace
+from ckptdoctor.fixing.commit import commit
 from ckptdoctor.fixing.errors import FixError
+from ckptdoctor.fixing.recovery import interrupted, recover
 from ckptdoctor.fixing.undo import undo
+from ckptdoctor.sources import ownership
 
-from ..support.crash import Recorder, after_a_crash, restore, seen, snapshot
-from .test_crash import HEAD, MODEL, PARTS, RUNS, Lazy, name, place, record, recovered
+from ..support.crash import restore, seen, snapshot
+from ..support.disks import Lazy
+from .repairs import MODEL, PARTS, RUNS, record
 
 SECRET = b"precious"
 
 
-def downloaded(top: Path, change: Callable[[dict[str, Any]], None], state: str = "open") -> Path:
-    """Return a checkpoint that comes with an entry which was never written here, and a file beside it."""
+def entry_of(root: Path) -> Path:
+    (entry,) = (root / ".ckptdoctor/journal").iterdir()
+    return entry
+
+
+def changed(entry: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    value = json.loads((entry / "entry.json").read_bytes())
+    change(value["entry"])
+    (entry / "entry.json").write_text(json.dumps(value))
+
+
+def repaired(top: Path, run: str = "patch") -> Path:
+    """Return a checkpoint that was repaired here, with a file beside it."""
     restore(MODEL, top)
-    root = top / "model"
-    commit(str(root), [PARTS["patch"]], "t", Lazy())
-    entry = root / ".ckptdoctor/journal/0001/entry.json"
-    value = json.loads(entry.read_bytes())
-    value["state"] = state
-    change(value)
-    entry.write_text(json.dumps(value))
+    root = Path(commit(str(top / "model"), RUNS[run], "t", Lazy()).root)
     (top / "beside").write_bytes(SECRET)
     return root
 
 
-def away(**values: object) -> Callable[[dict[str, Any]], None]:
-    return lambda entry: entry["records"][0].update(values)
+def downloaded(top: Path, records: Sequence[dict[str, Any]], state: str = "open", **values: Any) -> Path:
+    """Return a checkpoint that comes with an entry as ckptdoctor once wrote them, without a MAC."""
+    restore(MODEL, top)
+    entry = top / "model/.ckptdoctor/journal/0001"
+    entry.mkdir(parents=True)
+    inode = (top / "model").stat().st_ino
+    value = {
+        "id": "0001",
+        "title": "t",
+        "state": state,
+        "root": str(top / "model"),
+        "inode": [0, inode],
+        **values,
+    }
+    (entry / "entry.json").write_text(json.dumps({**value, "records": records}))
+    (top / "beside").write_bytes(SECRET)
+    return top / "model"
 
 
-HOSTILE: dict[str, Callable[[dict[str, Any]], None]] = {
-    "a patch outside": away(file="../beside"),
-    "a file made outside": away(kind="create", file="../beside", now=journal.digest(SECRET), now_size=8),
-    "a file replaced outside": away(kind="replace", file="../beside", now=journal.digest(SECRET)),
-    "a move from outside": away(kind="move", file="stolen", to="../beside"),
-    "an absolute name": away(kind="create", file="/etc/hostname"),
-    "our own directory": away(file=".ckptdoctor/lock"),
-    "another folder": lambda entry: entry.update(id="../../..") or away(file="../beside")(entry),
-    "a directory elsewhere": away(kind="rename", to="../elsewhere"),
-    "no kind": away(kind="delete"),
-    "no size": away(now_size="many"),
-    "an unknown part": away(mode=511),
+def made(file: str, content: bytes) -> dict[str, Any]:
+    from hashlib import sha256
+
+    return {"kind": "create", "file": file, "now": sha256(content).hexdigest(), "now_size": len(content)}
+
+
+def nothing_done(root: Path, before: dict[str, bytes | None]) -> None:
+    """Every command leaves everything as it is, does its own work, and says what it does not use."""
+    top = root.parent
+    assert interrupted(str(root)) == []
+    assert recover(str(root)) == (str(root), ())
+    assert snapshot(top) == before
+    for forget in (False, True):
+        with pytest.raises(FixError, match="expected a repair to take back, got none"):
+            undo(str(root), forget=forget)
+    assert snapshot(top) == before
+    assert ownership.foreign(str(root)) != []
+    commit(str(root), [PARTS["replace"]], "mine", Lazy())
+    undo(str(root), disk=Lazy())
+    assert snapshot(top) == before
+
+
+SHARDS = [name for name in MODEL if name.endswith(".safetensors")]
+
+
+@pytest.mark.parametrize("state", ["open", "undoing", "committed", "undone"])
+def test_forged_entries_delete_no_weights_and_make_no_ssh_folder(state: str, tmp_path: Path) -> None:
+    """The two attacks of review-2, S1, as they were made."""
+    weights = [made(name.removeprefix("model/"), MODEL[name] or b"") for name in SHARDS]
+    root = downloaded(tmp_path / "deleted", weights, state)
+    nothing_done(root, snapshot(root.parent))
+    rename = [{"kind": "rename", "to": "model"}]
+    root = downloaded(tmp_path / "renamed", rename, state, root="/home/victim/.ssh")
+    (root / "authorized_keys").write_bytes(b"ssh-ed25519 AAAA attacker")
+    nothing_done(root, snapshot(root.parent))
+    assert not (root.parent / ".ssh").exists()
+
+
+def _infinite(entry: dict[str, Any]) -> None:
+    entry["records"][0]["now_size"] = float("inf")
+
+
+FORGED: dict[str, Callable[[dict[str, Any]], object]] = {
+    "open again": lambda entry: entry.update(state="open"),
+    "a file outside": lambda entry: entry["records"][0].update(file="../beside"),
+    "an absolute name": lambda entry: entry["records"][0].update(file="/etc/hostname"),
+    "another kind": lambda entry: entry["records"][0].update(kind="create"),
+    "another digest": lambda entry: entry["records"][0].update(now="0" * 64),
+    "another directory": lambda entry: entry.update(root="/home/victim/.ssh"),
+    "another inode": lambda entry: entry.update(inode=7),
+    "infinite": _infinite,
+    "2**70": lambda entry: entry["records"][0].update(now_size=2**70),
+    "NUL": lambda entry: entry["records"][0].update(file="a\0b"),
     "no records": lambda entry: entry.update(records=None),
     "no state": lambda entry: entry.update(state=["open"]),
-    "not an inode": lambda entry: entry.update(inode=7),
 }
 
 
-@pytest.mark.parametrize("state", ["open", "undoing", "committed"])
-@pytest.mark.parametrize("change", HOSTILE.values(), ids=HOSTILE)
-def test_a_journal_that_came_with_a_download_reaches_nothing_else(
-    change: Callable[[dict[str, Any]], None], state: str, tmp_path: Path
+@pytest.mark.parametrize("change", FORGED.values(), ids=FORGED)
+def test_an_entry_of_ours_that_was_changed_counts_no_more(
+    change: Callable[[dict[str, Any]], object], tmp_path: Path
 ) -> None:
-    root = downloaded(tmp_path / "top", change, state)
-    before = seen(snapshot(tmp_path))
-    with pytest.raises(FixError):
-        undo(str(root)) if state == "committed" else recover(str(root))
-    assert seen(snapshot(tmp_path)) == before
+    root = repaired(tmp_path / "top")
+    changed(entry_of(root), change)
+    before = snapshot(root.parent)
+    assert interrupted(str(root)) == []
+    with pytest.raises(FixError, match="got none"):
+        undo(str(root))
+    assert snapshot(root.parent) == before
 
 
-@pytest.mark.parametrize(
-    "part",
-    [".ckptdoctor", ".ckptdoctor/journal", ".ckptdoctor/journal/0001", ".ckptdoctor/journal/0001/0.was"],
-)
-def test_a_journal_behind_a_link_is_not_ours(part: str, tmp_path: Path) -> None:
-    root = downloaded(tmp_path / "top", away())
+CONTENTS = {
+    "deep": b"[" * 100_000,
+    "large": b'{"a": "' + b"x" * 100_000_000,
+    "huge numbers": b'{"mac": 1e999, "entry": {"inode": 1180591620717411303424}}',
+    "no JSON": b"\0\xff",
+    "empty": b"",
+}
+
+
+@pytest.mark.parametrize("content", CONTENTS.values(), ids=CONTENTS)
+def test_what_no_entry_says_is_no_matter(content: bytes, tmp_path: Path) -> None:
+    root = downloaded(tmp_path / "top", [])
+    for name in ("0001", entry_name(root)):
+        place = root / ".ckptdoctor/journal" / name
+        place.mkdir(exist_ok=True)
+        (place / "entry.json").write_bytes(content)
+    before = snapshot(root.parent)
+    nothing_done(root, before)
+
+
+def entry_name(root: Path) -> str:
+    known = ownership.key(make=True)
+    assert known is not None
+    return ownership.name(1, root.stat().st_ino, known)
+
+
+def test_an_entry_of_another_directory_or_another_user_does_not_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = repaired(tmp_path / "top")
+    shutil.copytree(root, tmp_path / "copy" / "model")
+    nothing_done(tmp_path / "copy" / "model", snapshot(tmp_path / "copy"))
+    monkeypatch.setenv("CKPTDOCTOR_STATE", str(tmp_path / "of another"))
+    nothing_done(root, snapshot(tmp_path / "top"))
+
+
+def test_an_entry_counts_wherever_its_directory_goes(tmp_path: Path) -> None:
+    root = repaired(tmp_path / "top").rename(tmp_path / "moved")
+    assert undo(str(root)).root == str(root)
+    assert not (root / ".ckptdoctor").exists()
+
+
+@pytest.mark.parametrize("part", [".ckptdoctor", ".ckptdoctor/journal"])
+@pytest.mark.parametrize("kind", ["link", "file"])
+def test_what_is_no_directory_is_refused_by_fix_and_left_by_all(part: str, kind: str, tmp_path: Path) -> None:
+    root = repaired(tmp_path / "top")
     (root / part).rename(tmp_path / "elsewhere")
-    (root / part).symlink_to(tmp_path / "elsewhere")
+    if kind == "link":
+        (root / part).symlink_to(tmp_path / "elsewhere")
+    else:
+        (root / part).write_bytes(b"")
     before = snapshot(tmp_path)
-    with pytest.raises(FixError, match="link"):
-        recover(str(root))
-    with pytest.raises(FixError, match="link"):
+    recover(str(root))
+    with pytest.raises(FixError, match="got none"):
+        undo(str(root))
+    with pytest.raises(FixError, match=f"a {kind}; remove it"):
         commit(str(root), [PARTS["move"]], "t")
-    assert {path for path in snapshot(tmp_path) if "lock" not in path} == {
-        p for p in before if "lock" not in p
-    }
+    assert snapshot(tmp_path) == before
+    assert ownership.foreign(str(root)) == [part]
 
 
-def test_the_lock_is_not_made_behind_a_link(tmp_path: Path) -> None:
+def test_entries_are_numbered_past_those_of_strangers(tmp_path: Path) -> None:
+    root = downloaded(tmp_path / "top", [])
+    for name in ("0007-0123456789abcdef", "9" * 5000 if os.name == "nt" else "9" * 200, "x"):
+        (root / ".ckptdoctor/journal" / name).mkdir()
+    assert commit(str(root), [PARTS["move"]], "t").id == "0008"
+    assert commit(str(root), [PARTS["replace"]], "t").id == "0009"
+    assert undo(str(root)).id == "0009"
+
+
+def test_nothing_of_ours_is_left_when_all_is_undone(tmp_path: Path) -> None:
+    root = repaired(tmp_path / "top")
+    (root / ".ckptdoctor/mine").write_bytes(b"mine")
+    commit(str(root), [PARTS["replace"]], "t")
+    undo(str(root))
+    undo(str(root))
+    assert snapshot(root)[".ckptdoctor/mine"] == b"mine"
+    assert [path for path in snapshot(root) if path.startswith(".ckptdoctor/")] == [".ckptdoctor/mine"]
+
+
+def test_undo_with_nothing_to_undo_writes_nothing(tmp_path: Path) -> None:
     restore(MODEL, tmp_path / "top")
     root = tmp_path / "top/model"
-    (root / ".ckptdoctor").mkdir()
-    (root / ".ckptdoctor/lock").symlink_to(tmp_path / "made")
-    with pytest.raises(FixError, match=os.strerror(errno.ELOOP)):
-        commit(str(root), [PARTS["move"]], "t")
-    assert not (tmp_path / "made").exists()
-
-
-@pytest.mark.parametrize(
-    ("change", "there"),
-    [
-        (Patch("m.safetensors", b"headHEAD", HEAD), b"another shard, fetched again"),
-        (Truncate("m.safetensors", 72, 81), b"cut short"),
-    ],
-    ids=["patch", "cut"],
-)
-def test_a_file_fetched_again_after_a_crash_is_kept(change: Change, there: bytes, tmp_path: Path) -> None:
-    top = tmp_path / "top"
-    restore(MODEL, top)
-    recorder = Recorder(top)
-    commit(str(top / "model"), [change], "t", recorder)
-    *_, crashed = after_a_crash(MODEL, recorder.ops[:-3])
-    restore(crashed, top)
-    (top / "model/m.safetensors").write_bytes(there)
-    with pytest.raises(FixError, match=r"m\.safetensors"):
-        recover(place(top))
-    assert (top / "model/m.safetensors").read_bytes() == there
+    root.chmod(0o755)
+    before = root.stat().st_mtime_ns
+    with pytest.raises(FixError, match="got none"):
+        undo(str(root))
+    assert snapshot(root.parent) == MODEL
+    assert root.stat().st_mtime_ns == before
 
 
 @pytest.mark.parametrize(
@@ -132,81 +237,18 @@ def test_a_snapshot_of_a_hub_cache_is_left_alone(change: Change, tmp_path: Path)
     (root / "config.json").write_bytes(b"{}")
     with pytest.raises(FixError, match="cp -rL"):
         commit(str(root), [change], "t")
-    assert seen(snapshot(root)) == {"config.json": b"{}"}
+    assert snapshot(root) == {"config.json": b"{}"}
 
 
-@pytest.mark.parametrize("changes", RUNS[-1:] + RUNS[:7], ids=name)
-def test_a_power_cut_after_a_killed_run_was_recovered(changes: tuple[Change, ...], tmp_path: Path) -> None:
-    """What the killed run never synced can still be lost after ``recover`` has found it in its place."""
-
-    class Killed(Exception):
-        pass
-
-    class Dying(Recorder):
-        left = 10**9
-
-        def _add(self, *args: Any, **kwargs: Any) -> None:
-            super()._add(*args, **kwargs)
-            self.left -= 1
-            if self.left <= 0:
-                raise Killed  # and whatever comes next fails as well, as it would for the dead
-
+@pytest.mark.parametrize("run", ["patch", "cut", "splice", "replace", "move"])
+def test_undo_writes_through_no_second_name(run: str, tmp_path: Path) -> None:
     top = tmp_path / "top"
-    restore(MODEL, top)
-    whole = Dying(top)
-    commit(str(top / "model"), changes, "t", whole)
-    repaired, count = snapshot(top), len(whole.ops)
-    undo(place(top), disk=whole)
-    undoing = len(whole.ops) - count
-    ends = (seen(MODEL), seen(repaired))
-    for start, run, length in ((MODEL, "fix", count), (repaired, "undo", undoing)):
-        for stop in range(1, length + 1):
-            restore(start, top)
-            dying = Dying(top)
-            dying.left = stop
-            with pytest.raises(Killed):
-                commit(str(top / "model"), changes, "t", dying) if run == "fix" else undo(
-                    place(top), disk=dying
-                )
-            killed = dying.ops[:stop]
-            recovery = Recorder(top)
-            restore(_visible(start, killed), top)
-            recover(place(top), recovery)
-            for state in list(after_a_crash(start, [*killed, *recovery.ops]))[-12:]:
-                restore(state, top)
-                assert recovered(top) in ends, f"{run}, operation {stop}"
-
-
-def _visible(start: Any, ops: Any) -> Any:
-    """Return what programs see after ``ops``."""
-    from ..support.crash import Model, _tree
-
-    model = Model(start)
-    for op in ops:
-        model.apply(op)
-    return _tree(model.seen, model.files)
-
-
-class Full(Lazy):
-    """A disk that has room for ``left`` more writes, and still renames, cuts and removes."""
-
-    def __init__(self, left: int) -> None:
-        self.left = left
-
-    def __getattribute__(self, attribute: str) -> Any:
-        if attribute in ("mkdir", "write", "compose", "append_from"):
-            self.left -= 1
-            if self.left < 0:
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        return super().__getattribute__(attribute)
-
-
-def test_a_disk_that_stays_full_changes_nothing(tmp_path: Path) -> None:
-    top = tmp_path / "top"
-    doing, _, _, _ = record(top, RUNS[-1])
-    room = sum(op.name in ("mkdir", "write") for op in doing)
-    for left in range(room):
-        restore(MODEL, top)
-        with pytest.raises(FixError, match="nothing was changed"):
-            commit(str(top / "model"), RUNS[-1], "t", Full(left))
-        assert seen(snapshot(top)) == seen(MODEL), f"after {left} writes"
+    record(top, RUNS[run])
+    root = repaired(top, run)
+    file = getattr(PARTS[run], "to", "") or getattr(PARTS[run], "file", "")
+    os.link(root / file, tmp_path / "other")
+    before = (snapshot(top), (tmp_path / "other").read_bytes())
+    with pytest.raises(FixError, match="one with 2"):
+        undo(str(root))
+    assert (snapshot(top), (tmp_path / "other").read_bytes()) == before
+    assert seen(snapshot(top)) != seen(MODEL)

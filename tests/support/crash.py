@@ -7,13 +7,11 @@ order (https://www.usenix.org/system/files/conference/osdi14/osdi14-paper-pillai
 
 from __future__ import annotations
 
-import os
+import shutil
 from collections.abc import Iterator
 from itertools import combinations, product
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
-
-from ckptdoctor.fixing.disk import Disk
 
 Tree: TypeAlias = dict[str, bytes | None]
 """Relative path → bytes, or None for a directory."""
@@ -27,61 +25,6 @@ class Op(NamedTuple):
     to: str = ""
     offset: int = 0
     content: bytes = b""
-
-
-class Recorder(Disk):
-    """A disk that does what it is told, without waiting for the platter, and writes it down."""
-
-    def __init__(self, top: Path) -> None:
-        self.top = top
-        self.ops: list[Op] = []
-
-    def mkdir(self, path: str) -> None:
-        super().mkdir(path)
-        self._add("mkdir", path)
-
-    def write(self, path: str, content: bytes) -> None:
-        super().write(path, content)
-        self._add("write", path, content=content)
-
-    def compose(self, path: str, head: bytes, source: str, skip: int) -> None:
-        super().compose(path, head, source, skip)
-        self._add("write", path, content=Path(path).read_bytes())
-
-    def overwrite(self, path: str, offset: int, content: bytes) -> None:
-        super().overwrite(path, offset, content)
-        self._add("overwrite", path, offset=offset, content=content)
-
-    def append_from(self, path: str, offset: int, source: str) -> None:
-        super().append_from(path, offset, source)
-        self._add("overwrite", path, offset=offset, content=Path(source).read_bytes())
-
-    def truncate(self, path: str, size: int) -> None:
-        super().truncate(path, size)
-        self._add("truncate", path, offset=size)
-
-    def like(self, path: str, model: str) -> None:
-        super().like(path, model)
-
-    def sync(self, path: str) -> None:
-        self._add("sync", path)
-
-    def sync_dir(self, path: str) -> None:
-        self._add("sync_dir", path)
-
-    def rename(self, path: str, to: str) -> None:
-        super().rename(path, to)
-        self._add("rename", path, self._relative(to))
-
-    def unlink(self, path: str) -> None:
-        super().unlink(path)
-        self._add("unlink", path)
-
-    def _add(self, name: str, path: str, to: str = "", offset: int = 0, content: bytes = b"") -> None:
-        self.ops.append(Op(name, self._relative(path), to, offset, content))
-
-    def _relative(self, path: str) -> str:
-        return os.path.relpath(path, self.top).replace(os.sep, "/")
 
 
 class Named(NamedTuple):
@@ -184,7 +127,7 @@ class Model:
     def _rename(self, op: Op) -> None:
         folder, name = self._parent(op.path)
         inode = self.seen[folder].pop(name)
-        if op.name == "unlink":
+        if op.name in ("unlink", "rmdir"):
             self.pending.append(Named(folder, (folder, name), None))
             return
         there, new = self._parent(op.to)
@@ -219,14 +162,24 @@ def snapshot(top: Path) -> Tree:
 
 
 def restore(tree: Tree, top: Path) -> None:
-    """Make ``top`` hold exactly ``tree``."""
-    import shutil
-
-    shutil.rmtree(top, ignore_errors=True)
-    top.mkdir()
+    """Make ``top`` hold exactly ``tree``; its one directory stays the one it was, with its inode."""
+    top.mkdir(exist_ok=True)
+    there = [path for path in top.iterdir() if path.is_dir()]
+    for path in top.iterdir():
+        if path not in there:
+            path.unlink()
+    for path in there:
+        for child in path.iterdir():
+            if child.is_dir() and not child.is_symlink():
+                shutil.rmtree(child)
+            else:
+                child.unlink()
+    names = [path for path, content in tree.items() if content is None and "/" not in path]
+    for old, name in zip(there, names, strict=False):
+        old.rename(top / name)
     for path, content in sorted(tree.items()):
         if content is None:
-            (top / path).mkdir()
+            (top / path).mkdir(exist_ok=True)
         else:
             (top / path).write_bytes(content)
 
@@ -255,6 +208,14 @@ def _inodes(names: dict[int, dict[str, int]], folder: int = 0) -> Iterator[int]:
         yield inode
         if inode in names:
             yield from _inodes(names, inode)
+
+
+def visible(start: Tree, ops: list[Op]) -> Tree:
+    """Return what programs see after ``ops``."""
+    model = Model(start)
+    for op in ops:
+        model.apply(op)
+    return _tree(model.seen, model.files)
 
 
 def _tree(
