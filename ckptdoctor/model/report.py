@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
 from .findings import Crash, Finding, Skip, Suppressed
+from .plaintext import clean, inert
 from .target import Target
 from .words import RANK, Evidence, Outcome
 
@@ -110,7 +111,7 @@ class CheckpointError(Exception):
         """``./model fails in vllm==0.32.0: … (bnb/missing-companion)``, one line, control characters escaped."""
         verdict, report = self.verdict, self.report
         if report.nothing:
-            return _line(f"{report.target}: {report.nothing}")
+            return inert(clean(f"{report.target}: {report.nothing}"))
         rules = f" ({', '.join(verdict.because)})" if verdict.because else ""
         why = f": {verdict.reason}" if verdict.reason else ""
         said = [
@@ -122,9 +123,4 @@ class CheckpointError(Exception):
         says = f"; the loader would say: {said[0]}" if said else ""
         how = "is" if verdict.outcome in ("corrupt", "wrong-precision") else ""
         words = " ".join(filter(None, (report.target, how, verdict.outcome, "in", verdict.target.label)))
-        return _line(f"{words}{why}{rules}{says}")
-
-
-def _line(text: str) -> str:
-    """Return ``text`` with everything unprintable escaped: it holds names from the checkpoint and goes to a log."""
-    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
+        return inert(clean(f"{words}{why}{rules}{says}"))

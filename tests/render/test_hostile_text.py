@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import re
 import unicodedata
 from typing import Any
@@ -18,7 +19,19 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from ckptdoctor.model import Crash, Finding, Fix, JsonSet, Location, Report, Skip, Suppressed, Target, Verdict
+from ckptdoctor.model import (
+    CheckpointError,
+    Crash,
+    Finding,
+    Fix,
+    JsonSet,
+    Location,
+    Report,
+    Skip,
+    Suppressed,
+    Target,
+    Verdict,
+)
 from ckptdoctor.render import FORMATS, Page, render
 from ckptdoctor.render.safe import clean, dumps, inert, message
 
@@ -27,6 +40,8 @@ from .test_json_schema import SCHEMA
 from .test_machine_formats import official
 
 # Shrinking reports of forty texts takes minutes; the first one that fails says enough.
+MORE = int(os.environ.get("CKPTDOCTOR_EXAMPLES", "1"))
+"""``CKPTDOCTOR_EXAMPLES=50 pytest tests/render tests/skiplists`` looks that much longer."""
 QUICK: dict[str, Any] = {"deadline": None, "phases": (Phase.generate,)}
 PARTS = (
     "\x1b[2J\x1b]0;owned\x07", "\x9b31m", "\r\n", "\n", "\x00", "\u202e", "\u2066", "\u200b", "\ufe0f", "\u2028",
@@ -112,7 +127,7 @@ def check_log(text: str, own: str = "(?!)") -> None:
             assert not line.lstrip().startswith("::"), repr(line)
 
 
-@settings(max_examples=50, **QUICK)
+@settings(max_examples=50 * MORE, **QUICK)
 @given(st.lists(reports(), min_size=1, max_size=2), pages())
 def test_nothing_acts_in_a_log(found: list[Report], page: Page) -> None:
     for form in FORMATS:
@@ -121,14 +136,14 @@ def test_nothing_acts_in_a_log(found: list[Report], page: Page) -> None:
         check_log(text.replace("⚠️", "") if form == "markdown" else text, own)
 
 
-@settings(max_examples=20, **QUICK)
+@settings(max_examples=20 * MORE, **QUICK)
 @given(st.lists(reports(), min_size=1, max_size=2), pages())
 def test_colours_are_all_that_a_page_adds(found: list[Report], page: Page) -> None:
     text = render("text", found, page._replace(color=True))
     assert re.sub(r"\x1b\[[\d;]*m", "", text) == render("text", found, page)
 
 
-@settings(max_examples=30, **QUICK)
+@settings(max_examples=30 * MORE, **QUICK)
 @given(reports(), pages())
 def test_annotations_say_what_was_found_and_nothing_else(report: Report, page: Page) -> None:
     """As many commands as findings and crashes, each with the fields that we gave it."""
@@ -139,6 +154,12 @@ def test_annotations_say_what_was_found_and_nothing_else(report: Report, page: P
         fields = line[2:].partition("::")[0].partition(" ")[2].split(",")
         assert {field.partition("=")[0] for field in fields} <= {"file", "line", "col", "title"}
         assert len(fields) == len({field.partition("=")[0] for field in fields})
+
+
+@settings(max_examples=30 * MORE, **QUICK)
+@given(reports())
+def test_what_the_library_raises_acts_in_no_log(report: Report) -> None:
+    check_log(str(CheckpointError(report, report.verdicts[0])))
 
 
 def no_constant(text: str) -> None:
@@ -153,7 +174,7 @@ def texts_of(value: object) -> list[str]:
     return [value] if isinstance(value, str) else []
 
 
-@settings(max_examples=30, **QUICK)
+@settings(max_examples=30 * MORE, **QUICK)
 @given(st.lists(reports(), min_size=1, max_size=2), pages())
 def test_json_and_sarif_are_valid_and_hold_whole_characters(found: list[Report], page: Page) -> None:
     for form in ("json", "sarif"):
@@ -169,7 +190,7 @@ def test_json_and_sarif_are_valid_and_hold_whole_characters(found: list[Report],
             assert not re.search(r"(?<!\\)\[[^\]]*\]\([^)]+\)", result["message"]["text"])  # §3.11.6: a link
 
 
-@settings(max_examples=6, **QUICK)
+@settings(max_examples=6 * MORE, **QUICK)
 @given(reports(), pages())
 def test_sarif_meets_its_schema(report: Report, page: Page) -> None:
     jsonschema.Draft4Validator(official()).validate(json.loads(render("sarif", [report], page)))
@@ -199,7 +220,7 @@ def test_markdown_is_ours_alone(reader: str) -> None:
     if reader == "gfm" and not LINKIFY:
         pytest.skip("markdown-it-py[linkify] is not installed")
 
-    @settings(max_examples=50, **QUICK)
+    @settings(max_examples=50 * MORE, **QUICK)
     @given(reports(), pages())
     def run(report: Report, page: Page) -> None:
         tokens = READERS[reader].parse(render("markdown", [report], page))

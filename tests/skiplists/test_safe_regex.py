@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import time
 
@@ -13,6 +14,7 @@ from ckptdoctor.skiplists import safe_regex
 from ckptdoctor.skiplists.automaton import automaton
 from ckptdoctor.skiplists.safe_regex import MAX_NAME, Expression, Untame
 
+MORE = int(os.environ.get("CKPTDOCTOR_EXAMPLES", "1"))
 ATOMS = st.sampled_from(
     ["a", "b", ".", r"\.", "0", "_", r"\d", r"\w", r"\W", r"\s", r"\S", r"\D", "[ab]", "[^a.]", "[0-9_]", r"[\d.]",
      "[^\\w]", "^", "$", r"\b", r"\B", r"\A", r"\Z", "\n", "é"]
@@ -38,7 +40,7 @@ PLACES = ("^", "$", r"\b", r"\B", r"\A", r"\Z")
 NAMES = st.text("ab.0_é \n", min_size=1, max_size=9)  # \\B of nothing depends on the Python
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=600 * MORE, deadline=None)
 @given(expressions(), st.lists(NAMES, min_size=1, max_size=6), st.booleans())
 def test_it_says_what_python_says(pattern: str, names: list[str], boundary: bool) -> None:
     try:
