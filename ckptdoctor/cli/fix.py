@@ -13,7 +13,7 @@ from ..render import plan as plan_page
 from ..render.safe import clean
 from . import accepted, inputs, recovering, repairing
 from .exits import FINDINGS, NO_VERDICT, exit_code
-from .output import page_for
+from .output import OutputError, page_for, say, write
 
 if TYPE_CHECKING:
     from ..fixing.plan import Plan
@@ -67,17 +67,23 @@ def fix(
         recovering.tell_foreign(root)
         plan = repairing.planned(root, wanted, unsafe=unsafe, rules=named)
         if form == "text":
-            sys.stdout.write(plan_page.text(plan, page_for(sys.stdout), unsafe=unsafe))
+            write(
+                plan_page.text(plan, page_for(sys.stdout), unsafe=unsafe), None
+            )  # told before anything is done
         applied = repairing.done(plan) if plan.changes and may(yes, dry_run, "Apply?") else None
     except (FixError, OSError) as error:
-        sys.stderr.write(f"ckptdoctor: {clean(str(error))}\n")
+        say(str(error))
         return NO_VERDICT
-    if form == "json":
-        sys.stdout.write(plan_page.as_json(plan, applied=applied))
-    elif applied is not None:
-        sys.stdout.write(_done(plan))
-    elif plan.changes and not dry_run:
-        sys.stdout.write("\nNothing was written; --yes does it.\n")
+    try:
+        if form == "json":
+            write(plan_page.as_json(plan, applied=applied), None)
+        elif applied is not None:
+            write(_done(plan), None)
+        elif plan.changes and not dry_run:
+            write("\nNothing was written; --yes does it.\n", None)
+    except OutputError as error:
+        done = "" if applied is None else f"; the repair {applied} is done, and undo takes it back"
+        raise OutputError(error.message + done) from error
     return FINDINGS if plan.changes and applied is None else exit_code([plan.after], "error")
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TextIO
 
 from ..render.layout import Line, Segment, hang, paint, seg
 from ..render.safe import clean
 from ..sources import ownership
-from .output import page_for
+from .output import page_for, say
 
 if TYPE_CHECKING:
     from ..fixing.records import Entry
@@ -49,7 +48,7 @@ def tell_foreign(path: str) -> None:
     if found:
         more = f" and {len(found) - 1:,} more" if len(found) > 1 else ""
         words = "not written here, by you, for this directory: not used"
-        sys.stderr.write(f"ckptdoctor: {clean(path)}: {clean(found[0])}{more} {words}\n")
+        say(f"{path}: {found[0]}{more} {words}")
 
 
 def _page(path: str, entry: Entry, stream: TextIO) -> str:

@@ -10,10 +10,10 @@ from ..fixing.commit import commit
 from ..fixing.errors import FixError
 from ..fixing.plan import Plan, Planner
 from ..model import Target
-from ..render.safe import clean
 from ..sources import open_source
 from . import accepted, inputs, recovering
 from .checking import Options
+from .output import say
 
 
 def planned(path: str, targets: Sequence[Target], *, unsafe: bool = False, rules: Sequence[str] = ()) -> Plan:
@@ -48,11 +48,9 @@ def all_safe(paths: Sequence[str], options: Options) -> bool:
                 continue
             number = done(plan)
         except (FixError, OSError) as error:
-            sys.stderr.write(f"ckptdoctor: {clean(str(error))}\n")
+            say(str(error))
             continue
         repaired = True
         titles = ", ".join(dict.fromkeys(step.finding.rule for step in plan.steps))
-        sys.stderr.write(
-            f"repaired {clean(path)} ({titles}); `ckptdoctor undo {clean(path)} {number}` takes it back\n"
-        )
+        say(f"repaired {path} ({titles}); `ckptdoctor undo {path} {number}` takes it back")
     return repaired

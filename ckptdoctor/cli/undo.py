@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sys
-
 import click
 
-from ..render.safe import clean
+from ..render.safe import clean, inert
 from .exits import NO_VERDICT, OK
+from .output import say, write
 
 _FORGET = "Take back what can be taken back, leave the rest as it is, and drop the entry that says so."
 
@@ -28,17 +27,18 @@ def undo(checkpoint: str, number: str | None, forget: bool) -> int:
     try:
         done = take_back(checkpoint, number, forget=forget)
     except (FixError, OSError) as error:
-        sys.stderr.write(f"ckptdoctor: {clean(str(error))}\n")
+        say(str(error))
         return NO_VERDICT
     for note in done.notes:
-        sys.stderr.write(f"ckptdoctor: {clean(note)}\n")
+        say(note)
     if not done.left:
-        sys.stdout.write(f"{clean(done.root)} is as it was before {done.id} ({clean(done.title)}).\n")
+        write(inert(f"{clean(done.root)} is as it was before {done.id} ({clean(done.title)}).\n"), None)
         return OK
     for reason in done.left:
-        sys.stdout.write(f"left as it is: {clean(reason)}\n")
-    sys.stdout.write(
+        write(f"left as it is: {clean(reason)}\n", None)
+    write(
         f"{done.id} ({clean(done.title)}) is forgotten in {clean(done.root)}. The bytes kept for what was left lie in "
-        f"{clean(done.kept)}; remove it when you do not need them.\n"
+        f"{clean(done.kept)}; remove it when you do not need them.\n",
+        None,
     )
     return OK

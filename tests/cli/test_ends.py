@@ -56,10 +56,21 @@ def test_output_that_cannot_be_written(redirection: str, why: str, command: str,
     code, said = shell(redirection, COMMANDS[command], place)
     if command == "undo":  # it has nothing to say on stdout
         assert (code, said.count("\n")) == (3, 1)
-    elif command == "fix":
-        assert (code, said.count("\n"), why in said) == (3, 1, True)
     else:
         assert (code, said) == (3, f"ckptdoctor: the output could not be written: {why}\n")
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_a_plan_that_cannot_be_told_is_not_carried_out(form: str, place: Path) -> None:
+    """As text it is told first; as JSON it is told with its number when it is done, which is said then."""
+    before = {path.name: path.read_bytes() for path in (place / "cut").iterdir()}
+    code, said = shell(">/dev/full", ["fix", "cut", "--yes", "--format", form], place)
+    start = "ckptdoctor: the output could not be written: No space left on device"
+    assert (code, said.count("\n"), said.startswith(start)) == (3, 1, True)
+    if form == "json":
+        assert "is done, and undo takes it back" in said
+        assert shell("", ["undo", "cut"], place)[0] == 0
+    assert {path.name: path.read_bytes() for path in (place / "cut").iterdir()} == before
 
 
 @pytest.mark.parametrize("command", COMMANDS)
