@@ -106,9 +106,14 @@ def _architecture(config: Mapping[str, object], view: View) -> Architecture:
     wanted = expected(chosen, config) if not isinstance(chosen, str) else chosen
     if isinstance(wanted, str):
         return Architecture(None, None, wanted, {})
+    compared = compare(wanted, view.signatures)
+    if config.get("auto_map") and compared.missing and compared.unexpected:
+        # A loader that knows the model_type passes over the code that comes along, unless told to trust it: where names
+        # differ both ways the code is another class (jina-embeddings-v3 calls itself XLM-RoBERTa).
+        return Architecture(None, None, "the checkpoint brings its own code (auto_map) for other tensors", {})
     kinds = {template: entries[0].kind for template, entries in wanted.entries.items() if entries}
     kinds |= {template: blocks[0].entry.kind for template, blocks in wanted.fused.items() if blocks}
-    return Architecture(wanted, compare(wanted, view.signatures), "", kinds)
+    return Architecture(wanted, compared, "", kinds)
 
 
 def kind(signature: Signature, known: Architecture) -> str:
