@@ -54,7 +54,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--only", default="", help="cases whose names begin with one of these, comma-separated")
+    parser.add_argument(
+        "--only", default="", help="cases whose names begin with one of these, comma-separated"
+    )
     parser.add_argument("--scale", type=float, default=1.0, help="fraction of the full size")
     parser.add_argument("--keep", type=Path, help="make the checkpoints there and leave them")
     options = parser.parse_args(arguments)

@@ -12,7 +12,7 @@ from . import loaders, ruledata
 from .checkpoint import load
 from .checkpoint.nouns import Checkpoint, View
 from .checks.base import FROM_MODELS, NEEDS, Check, Context, Need
-from .judging.causes import Judge
+from .judging.causes import MAX_CAUSES, Judge
 from .judging.verdicts import verdicts
 from .loaders.base import Plan, Reading, Run, default_files
 from .model import Crash, Fix, Hit, Report, Skip, Target
@@ -64,11 +64,8 @@ def examine(
     skips: dict[tuple[str, str], Skip] = {}
     for context in _contexts(ckpt, readings, cards):
         for card in cards:
-            for result in _run(card, context, crashes):
-                if isinstance(result, Skip):
-                    skips.setdefault((card.id, result.reason), Skip(card.id, result.kind, result.reason))
-                else:
-                    judge.add(card, result, context.readings)
+            for skip in _judged(card, context, judge, crashes):
+                skips.setdefault((card.id, skip.reason), Skip(card.id, skip.kind, skip.reason))
     findings = judge.findings()
     return Report(
         target=ckpt.label,
@@ -92,6 +89,8 @@ def _read(ckpt: Checkpoint, target: Target, rulebook: ruledata.Rulebook, crashes
     run = Run(ckpt, target, rulebook.loaders)
     try:
         run = run.planned(model.plan(run))
+        if run.view.beyond is not None:
+            return run.reading(run.plan.events, unknown="more kinds of tensor than are judged")
         return model.read(run)
     except Untame:
         return run.reading(run.plan.events, unknown="an expression in the config costs too much")
@@ -143,6 +142,16 @@ def _micro(context: Context, cards: Sequence[ruledata.Card]) -> Mapping[str, byt
     read = context.ckpt.bytes_read
     context.ckpt.bytes_read = read._replace(micro=read.micro + sum(map(len, got.values())))
     return got
+
+
+def _judged(card: ruledata.Card, context: Context, judge: Judge, crashes: list[Crash]) -> Iterator[Skip]:
+    """Hand the hits of a card to the judge and yield what could not be judged, hits past the judge's limit included."""
+    for result in _run(card, context, crashes):
+        if isinstance(result, Skip):
+            yield result
+        elif not judge.add(card, result, context.readings):
+            yield Skip("", "blind", f"it has more than {MAX_CAUSES} causes here; the others were not judged")
+            return
 
 
 def _run(card: ruledata.Card, context: Context, crashes: list[Crash]) -> Iterator[Hit | Skip]:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from typing import NamedTuple
 
+from .limits import MAX_NUMBERS, MAX_ODD_MEMBERS, MAX_TENSORS
 from .nouns import TensorEntry
 
 METADATA = "__metadata__"
@@ -51,17 +52,32 @@ class NotJson(Exception):
     """The text is not JSON, or not what a strict reader takes for it."""
 
 
+class TooLarge(Exception):
+    """The header has more of something than is read."""
+
+    def __init__(self, what: str, got: int, limit: int) -> None:
+        super().__init__(f"{got} {what}, at most {limit} are read")
+        self.what = what
+        self.got = got
+        self.limit = limit
+
+
 def decode(raw: bytes, *, fast: bool) -> Decoded | None:
     """Decode header JSON; None when it is not an object.
 
-    What ``fast`` returns holds only if the layout of the tensors proves sound: absent fields take impossible
-    values. Raises NotJson, UnicodeDecodeError or RecursionError.
+    What ``fast`` returns holds only if the layout of the tensors proves sound, or if it is not `doubtful`. Raises
+    NotJson, TooLarge, UnicodeDecodeError or RecursionError.
     """
+    objects = raw.count(b"{")
+    _bound("entries in its header", objects, MAX_TENSORS)
+    _bound("numbers in its header", raw.count(b","), MAX_NUMBERS)
     plain = b"\\" not in raw
     if plain and fast:
         decoded = _by_msgspec(raw)
         if decoded is not None:
             return decoded
+    parts = max(raw.count(b":"), objects + raw.count(b"["))
+    _bound("members in a header with escapes or faults", parts, MAX_ODD_MEMBERS)
     text = raw.decode("utf-8")
     if plain:
         value = _loads(text)
@@ -70,6 +86,11 @@ def decode(raw: bytes, *, fast: bool) -> Decoded | None:
             if not decoded.malformed:
                 return decoded
     return _by_pairs(text)
+
+
+def _bound(what: str, got: int, limit: int) -> None:
+    if got > limit:
+        raise TooLarge(what, got, limit)
 
 
 def _by_msgspec(raw: bytes) -> Decoded | None:
@@ -90,6 +111,14 @@ def _by_msgspec(raw: bytes) -> Decoded | None:
     if raw.count(b'"') != strings:
         return None
     return Decoded(tensors, {}, metadata)
+
+
+def doubtful(decoded: Decoded) -> bool:
+    """Whether some entry may lack a field, in place of which the fast decoder puts a value that no sound one has."""
+    return any(
+        not tensor.dtype or tensor.data_offsets == (-1, -1) or tensor.shape == (-1,)
+        for tensor in decoded.tensors.values()
+    )
 
 
 @cache

@@ -6,19 +6,21 @@ and ``Metadata::validate``) and some it lacks: it accepts repeated names, and so
 
 from __future__ import annotations
 
+from itertools import chain
+
 from ..model import Location, Scalar
 from ..sources import pointer
-from .decode import METADATA, Decoded, NotJson, decode
+from .decode import METADATA, Decoded, NotJson, TooLarge, decode, doubtful
 from .layout import MAX_RANK, capped, check_layout
+from .limits import MAX_NAME, beyond
 from .nouns import Defect, Shard
 from .sniff import kind
 
 MAX_HEADER = 100_000_000
 """Longest header, in bytes, that the reference reader accepts."""
-MAX_PARTS = 4_000_000
-"""Members, and objects and lists, in one header (of a million tensors): bounds memory where a header is made of
-tiny ones."""
 FORMATS = ("pt", "tf", "flax", "mlx")
+_SHOWN = 200
+"""Characters that are kept of a text of the metadata."""
 PREFIX = 8
 """Bytes of the length field before the header."""
 
@@ -43,12 +45,12 @@ def parse(raw: bytes, size: int, name: str, *, fast: bool = False) -> tuple[Shar
     header = raw[PREFIX : PREFIX + length]
     try:
         defects = _read(shard, header, fast)
-        if defects and fast:  # the fast decoder cannot say what is wrong
-            defects = _read(shard, header, False)
     except UnicodeDecodeError as error:
         defects = [_defect("header-not-utf8", name, offset=PREFIX + error.start)]
     except RecursionError:
         defects = [_defect("deep-json", name)]
+    except TooLarge as error:
+        defects = [beyond(name, error.what, error.got, error.limit)]
     except NotJson as error:
         defects = [_defect("header-not-json", name, why=str(error))]
     return shard, defects
@@ -56,22 +58,27 @@ def parse(raw: bytes, size: int, name: str, *, fast: bool = False) -> tuple[Shar
 
 def _read(shard: Shard, header: bytes, fast: bool) -> list[Defect]:
     """Fill ``shard`` from its header and return what is wrong."""
-    if max(header.count(b":"), header.count(b"{") + header.count(b"[")) > MAX_PARTS:
-        raise NotJson("it has more members than are worth reading")
     decoded = decode(header, fast=fast)
     if decoded is None:
         return [_defect("header-not-object", shard.name)]
+    longest = _longest(decoded)
+    if longest > MAX_NAME:
+        return [beyond(shard.name, "characters in a tensor's name", longest, MAX_NAME)]
+    layout = check_layout(shard, decoded)
+    if fast and layout and doubtful(decoded):
+        return _read(shard, header, False)
     shard.tensors = decoded.tensors
     shard.metadata = decoded.metadata if isinstance(decoded.metadata, dict) else None
     shard.readable = True
-    defects = [
-        *_names(decoded, shard.name),
-        *check_layout(shard, decoded),
-        *_metadata(decoded.metadata, shard.name),
-    ]
+    defects = [*_names(decoded, shard.name), *layout, *_metadata(decoded.metadata, shard.name)]
     if defects:
         shard.tensors = {name: t for name, t in decoded.tensors.items() if len(t.shape) <= MAX_RANK}
     return defects
+
+
+def _longest(decoded: Decoded) -> int:
+    names = chain(decoded.tensors, decoded.malformed, (repeat.name for repeat in decoded.repeated))
+    return max(map(len, names), default=0)
 
 
 def _prefix_defect(head: bytes, size: int, name: str) -> Defect | None:
@@ -120,10 +127,10 @@ def _metadata(metadata: object, name: str) -> list[Defect]:
         return [_defect("metadata-malformed", name, key=None, why="not an object")]
     for key, value in metadata.items():
         if not isinstance(value, str):
-            return [_defect("metadata-malformed", name, key=key, why="the value is not a string")]
+            return [_defect("metadata-malformed", name, key=key[:_SHOWN], why="the value is not a string")]
     stated = metadata.get("format")
     if stated not in FORMATS:
-        return [_defect("metadata-format", name, format=stated)]
+        return [_defect("metadata-format", name, format=stated[:_SHOWN] if isinstance(stated, str) else None)]
     return []
 
 

@@ -7,18 +7,20 @@ import re
 
 from ..model import Facts, Location
 from ..sources import pointer
+from .limits import MAX_DOCUMENT, MAX_INDEX_VALUES, MAX_VALUES, beyond
 from .nouns import Defect
 from .sniff import kind
 from .spans import Spans
 
-MAX_BYTES = 64_000_000
-"""Larger files are not read (the index of a 208,215-tensor checkpoint has 20 MB)."""
-MAX_VALUES = 5_000_000
-"""Values that one file may hold: bounds memory where a file is made of tiny values."""
 MAX_DUPLICATES = 100
+
+_PLACED = 4_000_000
+"""Bytes of text up to which repeated keys are looked up one by one; beyond, the first is named."""
 
 _FAST_FROM = 2_000_000
 """From this size on msgspec's start-up cost is repaid."""
+_SHOWN = 200
+"""Characters that are kept of a key."""
 _BOM = b"\xef\xbb\xbf"
 _TRAILING = re.compile(r",\s*[\]}]")
 _WHY = {
@@ -79,7 +81,7 @@ def parse(raw: bytes, name: str) -> Doc:
         return Doc(name, raw, None, (*defects, _defect("json-not-object", name, type=_type(value))))
     doc = Doc(name, raw, value)
     if repeated:
-        defects += _duplicates(doc)
+        defects += _duplicates(doc, repeated)
     doc.defects = tuple(defects)
     return doc
 
@@ -95,23 +97,26 @@ def _unfit(raw: bytes, name: str) -> Defect | None:
         return _defect("json-empty", name)
     if pointer.parse(raw):
         return _defect("json-lfs-pointer", name)
-    if len(raw) > MAX_BYTES or raw.count(b",") + raw.count(b"[") + raw.count(b"{") > MAX_VALUES:
-        return _defect("json-too-large", name, size=len(raw))
-    return None
+    if len(raw) > MAX_DOCUMENT:
+        return _defect("json-too-large", name, size=len(raw), limit=MAX_DOCUMENT)
+    values = raw.count(b",") + raw.count(b"[") + raw.count(b"{")
+    limit = MAX_INDEX_VALUES if name.endswith(".index.json") else MAX_VALUES
+    return beyond(name, "values", values, limit) if values > limit else None
 
 
-def _decode(raw: bytes) -> tuple[object, bool]:
-    """Return the value and whether some object repeats a key."""
+def _decode(raw: bytes) -> tuple[object, list[str]]:
+    """Return the value and, of each object that repeats a key, one such key."""
     if len(raw) >= _FAST_FROM and not raw.startswith(_BOM) and b"\\" not in raw:
         value = _fast(raw)
         if value is not None:
-            return value, False
-    repeated = False
+            return value, []
+    repeated: list[str] = []
 
     def pairs(items: list[tuple[str, object]]) -> dict[str, object]:
-        nonlocal repeated
         found = dict(items)
-        repeated = repeated or len(found) != len(items)
+        if len(found) != len(items) and len(repeated) < MAX_DUPLICATES:
+            seen: set[str] = set()
+            repeated.append(next(key for key, _ in items if key in seen or seen.add(key)))  # type: ignore[func-returns-value]
         return found
 
     return json.loads(_text(raw), object_pairs_hook=pairs), repeated
@@ -170,13 +175,19 @@ def _syntax(error: ValueError, raw: bytes, name: str) -> Defect:
     return Defect(code, Location(name, line=error.lineno, column=error.colno), facts)
 
 
-def _duplicates(doc: Doc) -> list[Defect]:
+def _duplicates(doc: Doc, repeated: list[str]) -> list[Defect]:
+    if len(doc.raw) > _PLACED:
+        return [_defect("json-duplicate-key", doc.name, key=key[:_SHOWN]) for key in dict.fromkeys(repeated)]
     spans = doc._positions()
     found = []
     for path, key, offset in spans.duplicates(MAX_DUPLICATES):
         line, column = spans.place(offset)
         found.append(
-            Defect("json-duplicate-key", Location(doc.name, path, line=line, column=column), {"key": key})
+            Defect(
+                "json-duplicate-key",
+                Location(doc.name, path, line=line, column=column),
+                {"key": key[:_SHOWN]},
+            )
         )
     return found
 

@@ -181,9 +181,9 @@ def _mismatch(tensor: TensorEntry, got: int) -> Facts:
 
 
 def capped(defects: list[Defect]) -> list[Defect]:
-    """Return the first 100 defects of one code; ``count`` of the last says how many it stands for."""
+    """Return the first 100 defects of one code; ``more`` of the last says how many others it stands for."""
     if len(defects) <= MAX_PER_CODE:
         return defects
     *kept, last = defects[:MAX_PER_CODE]
-    facts: Facts = {**last.facts, "count": len(defects) - MAX_PER_CODE + 1}
+    facts: Facts = {**last.facts, "more": len(defects) - MAX_PER_CODE}
     return [*kept, last._replace(facts=facts)]

@@ -11,6 +11,7 @@ from ..sources import pointer
 from ..sources.base import Source, Span, Stat, Unavailable
 from . import gguf, header, index, jsondoc
 from .gc_paused import gc_paused
+from .limits import MAX_DOCUMENT, MAX_DOCUMENTS, MAX_HEADERS, MAX_SHARDS, beyond
 from .modules import build_view
 from .nouns import Checkpoint, Defect, Shard
 
@@ -82,14 +83,18 @@ def _name_absent_shards(ckpt: Checkpoint) -> None:
 
 def _load_docs(ckpt: Checkpoint) -> None:
     wanted: list[Span] = []
+    left = MAX_DOCUMENTS
     for name, known in ckpt.entries.items():
         if name not in DOCS and not ("/" not in name and name.endswith(_INDEXES)):
             continue
         if known.state == "pointer":
             ckpt.docs[name] = jsondoc.unread(name, "json-lfs-pointer")
-        elif known.state == "here" and known.size > _LIMITS.get(name, jsondoc.MAX_BYTES):
-            ckpt.docs[name] = jsondoc.unread(name, "json-too-large", size=known.size)
         elif known.state == "here":
+            limit = min(left, _LIMITS.get(name, MAX_DOCUMENT))
+            if known.size > limit:
+                ckpt.docs[name] = jsondoc.unread(name, "json-too-large", size=known.size, limit=limit)
+                continue
+            left -= known.size
             wanted.append(Span(name, 0, known.size))
     size = 0
     for span, data in zip(wanted, ckpt.source.read_many(wanted), strict=True):
@@ -106,6 +111,10 @@ def _load_docs(ckpt: Checkpoint) -> None:
 def _load_shards(ckpt: Checkpoint, progress: Progress | None) -> None:
     names = _shard_names(ckpt)
     readable = [name for name in names if ckpt.entries[name].state == "here"]
+    if len(readable) > MAX_SHARDS:
+        what = "or more weight files, the last ones unread"
+        ckpt.defects.append(beyond(readable[MAX_SHARDS], what, len(readable), MAX_SHARDS))
+        readable = readable[:MAX_SHARDS]
     for name in names:
         ckpt.shards[name] = Shard(name, ckpt.entries[name].size)
     if ckpt.metadata_only:
@@ -157,13 +166,19 @@ def _read_headers(
     """Return the first ``8 + N`` bytes of each file, fetched in two batches."""
     heads: dict[str, bytes] = {}
     rest: list[Span] = []
+    used = ckpt.bytes_read.headers
     guesses = [Span(name, 0, min(expected.get(name, _GUESS), ckpt.entries[name].size)) for name in names]
     for name, head in zip(names, ckpt.source.read_many(guesses), strict=True):
         if isinstance(head, Unavailable):
             ckpt.defects.append(Defect("unreadable", Location(name), {"why": str(head)}))
             continue
-        heads[name] = head
         length = header.header_length(head, ckpt.entries[name].size)
+        used += max(len(head), header.PREFIX + (length or 0))
+        if used > MAX_HEADERS:
+            what = "bytes of headers up to and with its own"
+            ckpt.defects.append(beyond(name, what, used, MAX_HEADERS))
+            continue
+        heads[name] = head
         if length is not None and header.PREFIX + length > len(head):
             rest.append(Span(name, len(head), header.PREFIX + length - len(head)))
     for span, tail in zip(rest, ckpt.source.read_many(rest) if rest else [], strict=True):

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from ..schemes.recognise import recognise
+from .limits import MAX_KIND_CHARACTERS, MAX_KINDS, beyond
 from .names import Templates, is_number, join, split
 from .nouns import Checkpoint, Leaf, QuantState, Signature, View
 from .quant_state import read_states
@@ -30,8 +31,13 @@ def build_view(ckpt: Checkpoint, files: tuple[str, ...]) -> View:
     leaf_sets.settle(modules)
     owner = Owner(ckpt, files)
     states, sampled = read_states(ckpt, owner, _blobs(modules, leaf_sets))
-    view = View(files, _signatures(modules, leaf_sets, states), owner)
-    view.sampled = sampled
+    found = _signatures(modules, leaf_sets, states)
+    if isinstance(found, list):
+        view = View(files, found, owner)
+        view.sampled = sampled
+        return view
+    view = View(files, [], owner)
+    view.beyond = beyond(files[0], *found)
     return view
 
 
@@ -102,8 +108,10 @@ class LeafSets:
 
 def _signatures(
     modules: Mapping[str, int], leaf_sets: LeafSets, states: Mapping[str, QuantState]
-) -> list[Signature]:
+) -> list[Signature] | tuple[str, int, int]:
+    """Return the signatures, or what there is too much of, how much of it and the limit."""
     templates = Templates()
+    kinds = characters = 0
     groups: dict[tuple[str, str, int, QuantState | None], list[str]] = {}
     for module, number in modules.items():
         parent, _, last = module.rpartition(".")
@@ -111,6 +119,13 @@ def _signatures(
         group = groups.get(key)
         if group is None:
             groups[key] = [module]
+            leaves = leaf_sets.leaves[number]
+            kinds += len(leaves)
+            if kinds > MAX_KINDS:
+                return "or more kinds of tensor", kinds, MAX_KINDS
+            characters += len(module) + sum(len(leaf.name) for leaf in leaves)
+            if characters > MAX_KIND_CHARACTERS:
+                return "or more characters in names of different kinds", characters, MAX_KIND_CHARACTERS
         else:
             group.append(module)
     found = []

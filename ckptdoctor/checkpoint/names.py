@@ -24,6 +24,10 @@ def join(module: str, leaf: str) -> str:
     return f"{module}.{leaf}" if module else leaf
 
 
+_DEEP = 40
+"""Components from which on a name is not worked out parent by parent, all of which would be kept."""
+
+
 class Templates:
     """Templates of module names, worked out once per parent: siblings share all but their last component."""
 
@@ -34,8 +38,12 @@ class Templates:
         """Return the template of ``name``: every all-digit component becomes ``*``."""
         template = self._known.get(name)
         if template is None:
-            head, dot, last = name.rpartition(".")
-            template = self._known[name] = self.of(head) + dot + ("*" if is_number(last) else last)
+            if name.count(".") > _DEEP:
+                template = ".".join("*" if is_number(part) else part for part in name.split("."))
+            else:
+                head, dot, last = name.rpartition(".")
+                template = self.of(head) + dot + ("*" if is_number(last) else last)
+            self._known[name] = template
         return template
 
 

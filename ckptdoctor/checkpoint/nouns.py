@@ -173,7 +173,7 @@ class Signature:
 class View:
     """The tensors of one set of weight files, as a loader that reads exactly these files sees them."""
 
-    __slots__ = ("files", "signatures", "owner", "templates", "memo", "sampled")
+    __slots__ = ("files", "signatures", "owner", "templates", "memo", "sampled", "beyond")
 
     def __init__(self, files: tuple[str, ...], signatures: list[Signature], owner: Mapping[str, str]) -> None:
         self.files = files
@@ -181,6 +181,8 @@ class View:
         self.signatures = signatures
         self.owner = owner
         """Tensor → file it is taken from (the last one wins). May be a lazy mapping."""
+        self.beyond: Defect | None = None
+        """Why there are no signatures although there are tensors: they are of more kinds than are judged."""
         self.sampled = False
         """Some quantisation states were inferred from a like module of the same shard, not read."""
         self.memo: dict[str, object] = {}

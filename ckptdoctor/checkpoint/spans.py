@@ -13,6 +13,7 @@ from collections.abc import Iterator
 _SPACE = re.compile(r"[ \t\r\n]*")
 _STRING = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 _SCALAR = re.compile(r"[^,\]}\s]+")
+_TOKENS = re.compile(r'(?P<text>"[^"\\]*(?:\\.[^"\\]*)*")(?P<colon>\s*:)?|[\[\]{},]', re.DOTALL)
 _BRACKETS = re.compile(r'[\[\]{}]|"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 
 
@@ -24,6 +25,22 @@ class Member:
     def __init__(self, at: int, value: int) -> None:
         self.at = at
         self.value = value
+
+
+class _Frame:
+    """An object or array that a scan is inside of."""
+
+    __slots__ = ("key", "number", "object", "seen")
+
+    def __init__(self, is_object: bool) -> None:
+        self.object = is_object
+        self.key = ""
+        self.number = 0
+        self.seen: set[str] = set()
+
+    @property
+    def step(self) -> str:
+        return self.key if self.object else str(self.number)
 
 
 class Spans:
@@ -55,21 +72,28 @@ class Spans:
         return line, offset - self._lines[line - 1] + 1
 
     def duplicates(self, limit: int) -> Iterator[tuple[str, str, int]]:
-        """Yield pointer, key and offset of each repetition of a key within one object, at most ``limit``."""
-        stack = [(self._skip(0), "")]
-        while stack and limit > 0:
-            start, pointer = stack.pop()
-            seen: set[str] = set()
-            for key, member in self._members(start):
-                path = f"{pointer}/{key.replace('~', '~0').replace('/', '~1')}"
-                if key in seen and self._text[start] == "{":
+        """Yield pointer, key and offset of each repetition of a key within one object, at most ``limit``.
+
+        One pass over the text, whatever its depth.
+        """
+        stack: list[_Frame] = []
+        for match in _TOKENS.finditer(self._text):
+            token = match[0]
+            if token in ("{", "["):
+                stack.append(_Frame(token == "{"))
+            elif token in ("}", "]"):
+                stack.pop()
+            elif token == ",":
+                stack[-1].number += 1
+            elif match["colon"]:
+                frame = stack[-1]
+                frame.key = _unquote(match["text"])
+                if frame.key in frame.seen:
+                    yield "".join(f"/{_escaped(outer.step)}" for outer in stack), frame.key, match.start()
                     limit -= 1
-                    yield path, key, member.at
                     if limit <= 0:
                         return
-                seen.add(key)
-                if self._text[member.value] in "{[":
-                    stack.append((member.value, path))
+                frame.seen.add(frame.key)
 
     def _level(self, start: int) -> dict[str, Member]:
         if start not in self._levels:
@@ -116,6 +140,10 @@ class Spans:
 
 def _unquote(literal: str) -> str:
     return literal[1:-1] if "\\" not in literal else str(json.loads(literal))
+
+
+def _escaped(token: str) -> str:
+    return token.replace("~", "~0").replace("/", "~1")
 
 
 def _tokens(pointer: str) -> list[str]:

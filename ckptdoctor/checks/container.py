@@ -75,6 +75,15 @@ def unopened(context: Context, params: Params) -> Iterator[Hit | Skip]:
             yield Skip("", "blind", f"{found.at.file} was not opened")
 
 
+def beyond_limits(context: Context, params: Params) -> Iterator[Hit | Skip]:
+    """Yield what goes beyond a limit of ours: it was not judged, and no verdict about it can be had."""
+    of_view = [context.view.beyond] if context.view.beyond else []
+    for found in (*_wanted(context, {"code": "beyond-limit"}), *of_view):
+        yield Hit({**found.facts, "document": found.at.file}, (found.at,))
+        has, limit = f"{found.facts['got']} {found.facts['what']}", found.facts["limit"]
+        yield Skip("", "blind", f"{found.at.file} has {has}: ckptdoctor judges up to {limit}")
+
+
 def absent(context: Context, params: Params) -> Iterator[Hit | Skip]:
     """Yield weight files of which only name and size are known, unless that was all that was asked for."""
     if context.ckpt.metadata_only:

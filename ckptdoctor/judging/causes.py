@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Collection, Sequence
 
 from ..checkpoint.nouns import Checkpoint
@@ -11,6 +12,9 @@ from ..loaders.base import Reading
 from ..model import MAX_LOCATIONS, SEVERITIES, Facts, Finding, Hit, LoaderOutcome, Location
 from ..ruledata import Card
 from . import outcomes, words
+
+MAX_CAUSES = 1_000
+"""Causes of one rule that are kept apart: each becomes a finding, and no reader wants more."""
 
 
 class _Case:
@@ -39,16 +43,20 @@ class Judge:
         self._order = {reading.target.label: place for place, reading in enumerate(readings)}
         self._telling = telling
         self._cases: dict[str, _Case] = {}
+        self._causes: Counter[str] = Counter()
 
-    def add(self, card: Card, hit: Hit, readings: Sequence[Reading]) -> None:
-        """Take in one hit that was found in the view of ``readings``."""
+    def add(self, card: Card, hit: Hit, readings: Sequence[Reading]) -> bool:
+        """Take in one hit that was found in the view of ``readings``; False when its rule has too many causes."""
         key = fingerprint(card.id, hit.subject, hit.facts)
         case = self._cases.get(key)
         if case is None:
+            if self._causes[card.id] >= MAX_CAUSES:
+                return False
+            self._causes[card.id] += 1
             case = self._cases[key] = _Case(card, hit)
         else:
             # The same cause in other places; another view repeats the same places.
-            if set(hit.at) - set(case.at):
+            if any(place not in case.at for place in hit.at):
                 case.count += hit.count
             case.at |= dict.fromkeys(hit.at)
         for reading in readings:
@@ -58,6 +66,7 @@ class Judge:
                 if card.decided_by == "model" and self._telling and not reading.plan.unknown:
                     case.guesses.add(reading.target.label)
         case.unread = not case.outcomes and bool(readings)
+        return True
 
     def findings(self) -> tuple[Finding, ...]:
         """Return the findings, worst severity first, then by rule id and message."""

@@ -18,6 +18,8 @@ from .safe_regex import Expression, Untame
 
 Test = Callable[[str], bool]
 
+_PER_ENTRY = 10
+"""Steps that an entry costs before it is compared with any name."""
 MAX_STEPS = 2_000_000
 """Tests and hits for all entries of one declaration: about a second."""
 _FOLD = str.maketrans("123456789", "000000000")
@@ -114,6 +116,7 @@ class Names:
                 yield from self._search(text, loose_name, expression=False)
 
     def _search(self, text: str, test_of: Callable[[str], Test], *, expression: bool) -> Iterator[str]:
+        self._spend(_PER_ENTRY)
         digits = _DIGIT.search(text) is not None
         test = test_of(text) if digits else None
         names: Mapping[str, list[str]] = self._by_template

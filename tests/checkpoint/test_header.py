@@ -135,7 +135,7 @@ def test_deep_json() -> None:
 
 @pytest.mark.parametrize("filler", [b"[],", b'{"":0},'])
 def test_a_header_made_of_tiny_parts_is_refused_before_it_is_built(filler: bytes) -> None:
-    assert only(framed(b'{"a":[' + filler * 4_000_001 + b"[]]}"))[0] == "header-not-json"
+    assert only(framed(b'{"a":[' + filler * 4_000_001 + b"[]]}"))[0] == "beyond-limit"
 
 
 def test_a_tensor_of_many_dimensions_is_not_handed_on() -> None:
@@ -313,7 +313,7 @@ def test_defects_of_one_code_are_capped() -> None:
     tensors = {f"t{i}": entry("U8", [2], 3 * i, 3 * i + 2) for i in range(250)}
     defects = both(header(tensors, 749))[1]
     assert [defect.code for defect in defects] == ["hole"] * 100
-    assert defects[-1].facts["count"] == 150
+    assert defects[-1].facts["more"] == 149
 
 
 def test_what_follows_the_header_does_not_matter() -> None:
