@@ -38,7 +38,7 @@ def shard(*names: str) -> bytes:
 
 
 def blind(report: Report) -> list[str]:
-    assert not {v.outcome for v in report.verdicts} & {"ok", "wrong-precision", "corrupt"}
+    assert "ok" not in {verdict.outcome for verdict in report.verdicts}
     return [skip.reason for skip in report.skips if skip.kind == "blind"]
 
 
