@@ -370,7 +370,9 @@ def test_agrees_with_the_reference_reader(raw: bytes) -> None:
     found = set(codes(raw))
     complaint = refused(raw)
     if complaint is None:
-        assert not found & REFUSED
+        # Beside a dimension of 0 it takes one of 2^63, which torch has no number for.
+        beyond_torch = {"negative-or-huge"} if str(2**63).encode() in raw else set()
+        assert not found & REFUSED - beyond_torch
     else:
         assert found & (REFUSED | {"duplicate-key"}), complaint
 
