@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from math import prod
+from typing import TYPE_CHECKING
 
 from ..checkpoint.names import join
 from ..checkpoint.nouns import Signature
-from ..formats.torchao import Description, Entry, described
 from ..model import Fact, Hit, Location, Skip
 from .base import Context, Params
+
+if TYPE_CHECKING:
+    from ..formats.torchao import Description, Entry
 
 _PREFIX = "_weight_"
 _TILED = frozenset(("Int8Tensor",))
@@ -27,6 +30,8 @@ def _modules(context: Context) -> Iterator[tuple[Signature, list[str]]]:
 def _described(context: Context) -> Description | None:
     if not any(_modules(context)):
         return None
+    from ..formats.torchao import Description, described  # of no use to other checkpoints
+
     if "checks.torchao" not in context.view.memo:
         context.view.memo["checks.torchao"] = described(context.ckpt, context.view)
     found = context.view.memo["checks.torchao"]

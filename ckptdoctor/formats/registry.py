@@ -72,5 +72,10 @@ def as_scheme(ckpt: Checkpoint, scheme: str) -> Declared | None:
 
 def declares(declared: Declared, scheme: str) -> bool:
     """Whether a declaration names a method whose tensors may be in ``scheme``."""
+    return holds(declared.method, scheme)
+
+
+def holds(method: str, scheme: str) -> bool:
+    """Whether tensors under ``method`` may be in ``scheme``."""
     known = tables()
-    return scheme in known.each.get(known.methods.get(declared.method, ""), {}).get("schemes", ())
+    return scheme in known.each.get(known.methods.get(method, ""), {}).get("schemes", ())

@@ -13,6 +13,7 @@ from functools import cached_property
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from ..checkpoint.nouns import Checkpoint, Signature, View
+from ..formats import registry
 from ..model import Aspect, Evidence, Facts, Location, Outcome, Target
 from . import facts
 
@@ -132,7 +133,8 @@ class Run:
     ) -> Reading:
         """Return what was read; ``unknown`` replaces the plan's reason to abstain."""
         plan = self.plan if unknown is None else self.plan._replace(unknown=unknown)
-        parts = ("loading",) if plan.method in ("", "bitsandbytes", "lora") else ("loading", "quantised")
+        plain = plan.method in ("", "lora") or registry.holds(plan.method, "bnb-4bit")
+        parts = ("loading",) if plain else ("loading", "quantised")
         evidence = facts.evidence(self.data, self.target, *parts)
         return Reading(self.target, plan, loaded_as or {}, tuple(events), evidence)
 

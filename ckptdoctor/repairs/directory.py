@@ -51,5 +51,5 @@ def drop_fp8(ckpt: Checkpoint, view: View, hit: Hit) -> Iterator[Edit]:
     name = _name(ckpt)
     parents = ckpt.label.rstrip("/")[: -len(name)] if name else ""
     shorter = _FP8.sub("", name).strip("-_.")
-    if shorter and shorter != name and "fp8" not in parents.lower():
+    if shorter and shorter != name and not _FP8.search(parents):
         yield DirRename(shorter)

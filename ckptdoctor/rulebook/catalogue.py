@@ -37,7 +37,7 @@ CARDS = """\
    recipe, `examples.base`, and state only their `change` of it (a merge patch: `null` removes a key).
 9. A rule is fixable when a bad example states the `fixed` checkpoint.
 10. `status: preview` until a real loader or a cited thread shows the harm. Schemas: `card.schema.json`,
-    `loader.schema.json`, `scheme.schema.json`.
+    `loader.schema.json`, `scheme.schema.json`, `format.schema.json`.
 """
 
 

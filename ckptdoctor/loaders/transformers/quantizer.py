@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ...formats import registry
 from ...model import Location
 from ..base import Event
 from ..shared.modules import is_mlx
@@ -14,6 +15,7 @@ from ..shared.numbers import shown
 from .run import TransformersRun
 
 BNB_4BIT, BNB_8BIT = "bnb-4bit", "bnb-8bit"
+_SIDECAR = "hf_quant_config.json"
 _AT = (Location("config.json", "/quantization_config"),)
 _NO_METHOD = "ValueError: The model's quantization config from the arguments has no `quant_method` attribute"
 _NULL = "AttributeError: 'NoneType' object has no attribute 'to_dict'"
@@ -32,7 +34,9 @@ def quantizer(run: TransformersRun) -> tuple[str, list[Event]]:
     if not isinstance(method, str):
         return "", []
     names = run.data.get("methods", {}).get("known", ())
-    if method == "bitsandbytes" or method not in names:  # a bare "bitsandbytes" is not a registered name
+    if (
+        registry.holds(method, BNB_4BIT) or method not in names
+    ):  # a bare "bitsandbytes" is not a registered name
         return "", [Event("quantizer-skipped", "ok", {"method": method[:100]}, _AT)]
     return method, []
 
@@ -48,7 +52,7 @@ def _refused(run: TransformersRun) -> Iterator[Event]:
         error = f"AttributeError: '{type(value).__name__}' object has no attribute 'to_dict'"
         yield Event("quantization-config-type", "fails", {"got": shown(value)}, _AT, error=error)
     elif is_mlx(run.ckpt):
-        yield Event("mlx", "fails", {}, _AT, error=_NO_METHOD)
+        yield Event("no-method-but-mlx", "fails", {}, _AT, error=_NO_METHOD)
     elif block.get("load_in_4bit") and block.get("load_in_8bit"):
         yield Event("both-widths", "fails", {}, _AT, error=_BOTH)
     elif not (block.get("load_in_4bit") or block.get("load_in_8bit")) and not _named(
@@ -66,10 +70,8 @@ def passed_over(run: TransformersRun) -> str:
 
     ModelOpt of old declares it in a file of its own, which transformers never opens.
     """
-    if run.ckpt.config.get("quantization_config") is None and run.ckpt.object("hf_quant_config.json").get(
-        "quantization"
-    ):
-        return "modelopt"
+    if run.ckpt.config.get("quantization_config") is None and run.ckpt.object(_SIDECAR).get("quantization"):
+        return registry.method_at(_SIDECAR)
     named = run.block.get("quant_method") if not run.plan.method else ""
     return named[:100] if isinstance(named, str) else ""
 

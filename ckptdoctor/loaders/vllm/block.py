@@ -35,6 +35,11 @@ def declaring(ckpt: Checkpoint) -> Block:
     return block if isinstance(block, dict) else {}
 
 
+def method_of(block: Block) -> str:
+    """Return the method that a block names, as ``ModelConfig._verify_quantization`` of config/model.py spells it."""
+    return str(block.get("quant_method") or "").lower().replace("compressed_tensors", "compressed-tensors")
+
+
 def declares_bnb(block: Block) -> bool:
     """Whether a block says bitsandbytes (vLLM then takes the weights as pre-quantised)."""
     return str(block.get("quant_method", "")).lower() == BNB

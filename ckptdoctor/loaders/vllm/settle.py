@@ -12,6 +12,7 @@ from ...model import Facts, Location, Outcome
 from .. import facts
 from ..base import Event
 from ..shared.modules import is_mlx
+from .block import method_of
 from .methods import strategy
 from .run import VllmRun
 
@@ -29,10 +30,8 @@ class Settled(NamedTuple):
 def settle(run: VllmRun) -> Settled:
     """Return the method; "" where there is none, or where it is refused before it has a name."""
     if is_mlx(run.ckpt):
-        return Settled("", [Event("mlx", "fails", {}, _AT)])
-    method = (
-        str(run.block.get("quant_method") or "").lower().replace("compressed_tensors", "compressed-tensors")
-    )
+        return Settled("", [Event("no-method-but-mlx", "fails", {}, _AT)])
+    method = method_of(run.block)
     if not method and run.block and not run.does("empty-method-is-none"):
         return Settled("", [Event("method-unknown", "fails", {"method": ""}, _AT)])
     method = method or str(run.target.options.get("quantization") or "")
