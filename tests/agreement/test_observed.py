@@ -40,7 +40,8 @@ def test_a_row_is_shown_by_the_facts_it_asks_for() -> None:
     rows = card.outcomes["transformers"]
     assert isinstance(rows, tuple)
     five = [row.observed for row in rows if row.when.get("role") == "nested_absmax"]
-    assert five == [("5.23.0",)]
+    assert "5.23.0" in five[0]
+    assert "4.57.6" not in five[0]
     assert "4.57.6" in rows[-1].observed
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,10 +20,11 @@ from ckptdoctor.render.json import as_dict
 from ckptdoctor.sources import open_source
 from ckptdoctor.targets import parse_target
 from tests.conftest import ROOT
-from tests.observe.cases import adapter_base, load_cases, materialise
+from tests.observe.cases import adapter_base, load_cases, made
 from tests.support import cards, corpus_source
 
 TARGETS = (
+    "transformers==5.24.0",
     "transformers==5.23.0",
     "transformers==4.57.6",
     "transformers==5.23.0,compressed-tensors==0.17.1",
@@ -48,8 +48,8 @@ def everything(targets: Sequence[str] = ()) -> Iterator[tuple[str, Report]]:
     """Yield every checkpoint at hand with its report for `TARGETS`, or for others."""
     wanted: list[Target] = [parse_target(text) for text in targets or TARGETS]
     for case in load_cases():
-        with tempfile.TemporaryDirectory() as folder:
-            path, base = materialise(case, Path(folder)), adapter_base(case)
+        with made(case) as path:
+            base = adapter_base(case)
             onto = open_source(str(base)) if base else None
             report = check_source(open_source(str(path)), wanted, base=onto)
         yield f"{case.family}/{case.id}", report._replace(target=case.name)

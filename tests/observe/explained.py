@@ -84,8 +84,12 @@ def grouped(rows: Iterable[Explained], key: Callable[[Explained], str]) -> list[
 
 
 def masked(text: str) -> str:
-    """A text without the names of tensors and the numbers in it: those of one kind are one text."""
-    return re.sub(r"\d+", "0", re.sub(r"\b\w+(?:\.\w+){2,}", "x", text))
+    """A text without the names of tensors and the numbers in it: those of one kind are one text.
+
+    transformers lists what it loaded otherwise in no order, so the lines of a text are compared as a set.
+    """
+    plain = re.sub(r"\d+", "0", re.sub(r"\b\w+(?:\.\w+){2,}", "x", text))
+    return "\n".join(sorted(set(plain.splitlines())))
 
 
 def describe(row: Explained) -> str:

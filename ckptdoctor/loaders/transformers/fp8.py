@@ -48,7 +48,7 @@ class Fp8(Quantised, Parts):
         loaded, events = compared(run.view, run.known, self.choose, self, run.dtype)
         experts, more = self._experts()
         events += more
-        loaded |= experts
+        loaded |= experts | self._cast()
         whole = self._layout.block is None
         if self._other_tile(events) or (
             whole and any(event.code in ("part-missing", "part-unplaced") for event in events)
@@ -66,6 +66,22 @@ class Fp8(Quantised, Parts):
 
     def _of_expert(self, signature: Signature, module: str) -> Layout | None:
         return self._layout
+
+    @cached_property
+    def _casts_lone_codes(self) -> bool:
+        return self.run.does("fp8-without-scale-is-cast")
+
+    def _cast(self) -> LoadedAs:
+        """Return the signatures whose codes have no scale of the declared name, held in the dtype they are cast to."""
+        if not self._casts_lone_codes or self._layout.block is None or not self.run.dtype:
+            return {}
+        return {
+            number: {self.run.dtype: signature.modules}
+            for number, signature in enumerate(self.run.view.signatures)
+            if _has_codes(signature)
+            and not is_expert(signature)
+            and signature.leaf("weight_scale_inv") is None
+        }
 
     def _doubt_of_version(self) -> str:
         if not self.run.formats_were_observed:
@@ -102,8 +118,9 @@ class Fp8(Quantised, Parts):
         return wrong == scaled and scaled > 1
 
     def part_missing(self, leaf: str, layout: Layout | None) -> Outcome:
-        """A lone weight stays in FP8, which no product takes."""
-        return "fails-late" if leaf.startswith("weight_scale") else "corrupt"
+        """A lone weight stays in FP8, which no product takes; later ``Fp8Dequantize`` casts its codes as they are."""
+        lone = leaf.startswith("weight_scale") and not self._casts_lone_codes
+        return "fails-late" if lone else "corrupt"
 
     def part_unplaced(self, part: str) -> Outcome:
         """Only reported."""
