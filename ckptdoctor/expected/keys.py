@@ -70,7 +70,7 @@ class Keys:
         if not isinstance(domain, Mapping):
             return tuple(range(self._bounded(domain)))
         stop = len(self._list(domain["items"])) if "items" in domain else self._bounded(domain["to"])
-        every = self.size(domain.get("every", 1)) or 1
+        every = self._step(domain.get("every", 1))
         until = min(stop, self.size(domain.get("until", stop)))
         start = self.size(domain.get("offset", every - 1))
         chosen = [i for i in range(self.size(domain.get("from", 0)), until) if i % every == start]
@@ -108,6 +108,17 @@ class Keys:
         if size > _LARGEST_RANGE:
             raise Unknowable(f"{formula} is implausibly large", str(formula), "huge")
         return size
+
+    def _step(self, formula: int | str) -> int:
+        """The distance from one chosen layer to the next; Python takes a negative one, and none of them takes 0."""
+        try:
+            step = self.size(formula)
+        except Unknowable as unknowable:
+            unknowable.fault = "" if unknowable.fault == "negative" else unknowable.fault
+            raise
+        if not step:
+            raise Unknowable(f"{formula} is a step of zero", str(formula), "zero")
+        return step
 
     def _number(self, key: str) -> int:
         value = self.value(key)
@@ -161,7 +172,7 @@ class Keys:
         if "first" in default:
             first = min(self.size(default["first"]), length)
             return [default["head"]] * first + [default["rest"]] * (length - first)
-        every = self.size(default["every"]) or 1
+        every = self._step(default["every"])
         if "last" not in default:
             return list(range(every - 1, length, every))
         start = self.size(default.get("offset", every - 1))

@@ -6,8 +6,18 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
-_PROBES = {"int": 1, "float": 0.5, "bool": True, "str": "auto", "list": [1], "dict": {"1": 1}, "null": None}
-_NUMBERS = {"int", "float"}
+# A share is a fraction of which nothing above one is accepted.
+_PROBES = {
+    "int": 1,
+    "share": 0.5,
+    "float": 1.5,
+    "bool": True,
+    "str": "auto",
+    "list": [1],
+    "dict": {"1": 1},
+    "null": None,
+}
+_NUMBERS = {"int", "float", "share"}
 
 
 def fields_of(config_class: type[Any]) -> dict[str, str]:
@@ -15,7 +25,7 @@ def fields_of(config_class: type[Any]) -> dict[str, str]:
     found: dict[str, list[str]] = {}
     for section, inner in {"": config_class, **_sections(config_class)}.items():
         for key, words in _accepted(inner):
-            if _NUMBERS & set(words) and len(words) < len(_PROBES):
+            if _NUMBERS & set(words) and len(words) < len(_PROBES) - 1:
                 found.setdefault(" ".join(words), []).append(section + key)
     return {words: " ".join(sorted(keys)) for words, keys in sorted(found.items())}
 
@@ -49,4 +59,4 @@ def _accepted(config_class: type[Any]) -> Iterator[tuple[str, list[str]]]:
                 setattr(settings, field.name, before)
             except Exception:
                 settings = config_class()
-        yield field.name, words
+        yield field.name, [word for word in words if word != "share" or "float" not in words]

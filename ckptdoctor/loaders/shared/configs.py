@@ -10,7 +10,7 @@ from ...checkpoint.nouns import Checkpoint
 from ...model import Location
 from .. import facts
 from ..base import Event
-from .numbers import number_events
+from .numbers import layers_of, number_events
 
 
 def known_model_types(data: Mapping[str, object], version: str) -> frozenset[str]:
@@ -57,7 +57,7 @@ def value_events(ckpt: Checkpoint, *, validated: bool) -> list[Event]:
     ``validated``: the class checks its fields (transformers 5); before, some classes notice a wrong list of layers.
     """
     events = number_events(ckpt, validated=validated)
-    kinds, layers = ckpt.config.get("layer_types"), ckpt.config.get("num_hidden_layers")
+    kinds, layers = ckpt.config.get("layer_types"), layers_of(ckpt.config)
     if (
         "auto_map" in ckpt.config
         or not isinstance(kinds, list)

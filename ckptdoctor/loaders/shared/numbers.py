@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from math import isfinite
 from typing import Any
 
@@ -41,7 +41,7 @@ def number_events(ckpt: Checkpoint, *, validated: bool) -> list[Event]:
     found = _refused(config, blueprint, validated)
     if not found and blueprint is not None:
         found = _impossible(config, blueprint)
-    return [*found, *_harmful(config)]
+    return [*found, *_harmful(config), *_in_attention(config)]
 
 
 def shown(value: object) -> str:
@@ -72,8 +72,15 @@ def _refused(config: Plain, blueprint: Plain | None, validated: bool) -> list[Ev
         _event("value-refused", "fails", key, value)
         for words, keys in fields.items()
         for key, value in _stored(config, keys.split())
-        if _TYPES.get(type(value), "") not in words.split()
+        if not _accepts(words.split(), value)
     ]
+
+
+def _accepts(words: Collection[str], value: object) -> bool:
+    """Whether a value has one of the types; a share is a fraction of at most one."""
+    if isinstance(value, float) and "share" in words:
+        return 0 <= value <= 1
+    return _TYPES.get(type(value), "") in words
 
 
 def _stored(config: Plain, keys: list[str]) -> Iterator[tuple[str, Any]]:
@@ -118,6 +125,28 @@ def _harmful(config: Plain) -> list[Event]:
             if not isfinite(value) or (abs(value) >= 1 if epsilon else value <= 0):
                 found.append(_event("value-harmful", "corrupt", key, value))
     return found
+
+
+def _in_attention(config: Plain) -> Iterator[Event]:
+    """Yield what the first attention layer stumbles over."""
+    for section in ("", *(f"{key}." for key, value in config.items() if isinstance(value, dict))):
+        for key, value in _stored(config, [f"{section}query_pre_attn_scalar"]):
+            if type(value) in (int, float) and value <= 0:
+                why = "its root is the scale of every attention"
+                yield _event("value-impossible", "fails-late" if value else "fails", key, value, why=why)
+        for _, kinds in _stored(config, [f"{section}layer_types"]):
+            slides = isinstance(kinds, list) and "sliding_attention" in kinds
+            for key, value in _stored(config, [f"{section}sliding_window"]) if slides else ():
+                if value is None or (type(value) is int and value <= 0):
+                    why = "layer_types has layers that need a window"
+                    yield _event("value-impossible", "fails-late", key, value, why=why)
+
+
+def layers_of(config: Plain) -> object:
+    """Return the number of layers that the class takes: that of the file, else its own."""
+    blueprint = _blueprint(config)
+    own = blueprint.get("sizes", {}).get("num_hidden_layers") if blueprint else None
+    return config.get("num_hidden_layers", own)
 
 
 def _event(code: str, outcome: Outcome, key: str, value: object, **told: str) -> Event:
