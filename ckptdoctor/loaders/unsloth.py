@@ -170,7 +170,7 @@ def _decisions(run: UnslothRun) -> Iterator[Event]:
 
 
 def _rewritten(run: UnslothRun) -> Iterator[Event]:
-    """``FastLlamaModel.from_pretrained`` takes the suffix off where the dynamic skip list is not supported."""
+    """``FastLanguageModel.from_pretrained`` drops the suffix where vLLM has no support for the dynamic skip list."""
     skip = run.block.get("llm_int8_skip_modules")
     listed = [item for item in skip if isinstance(item, str)] if isinstance(skip, list) else []
     if run.ckpt.label.endswith("unsloth-bnb-4bit") and not dynamic_quant_supported(listed):

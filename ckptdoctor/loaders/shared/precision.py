@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from ...checkpoint.nouns import Signature, View
-from ...model import Fact, Location
+from ...model import MAX_LOCATIONS, Fact, Location
 from ..base import Event, LoadedAs, Run
 from ..facts import disagreement
 from .modules import family
-
-Held = LoadedAs
 
 UNDECLARED, SKIPPED = "undeclared", "skipped"
 """How a loader that sees no quantisation reads a weight: nothing declares it, or the skip list names it."""
@@ -76,7 +74,7 @@ def _disagreement(
         "disagreement",
         outcome,
         named,
-        tuple(_places(run.view, modules, leaf)),
+        places(run.view, modules, leaf),
         signature.template,
         len(modules),
         error=error.replace("{module}", modules[0]) if error else None,
@@ -91,10 +89,15 @@ def _codes(signature: Signature) -> str:
     return "float8 codes" if dtype.startswith("F8_") else names.get(dtype, "")
 
 
-def _places(view: View, modules: Sequence[str], leaf: str) -> Iterator[Location]:
-    for module in modules[:100]:
-        tensor = f"{module}.{leaf}" if module else leaf
-        yield Location(view.owner.get(tensor, ""), tensor=tensor)
+def places(view: View, modules: Sequence[str], leaf: str) -> tuple[Location, ...]:
+    """Return where ``leaf`` of the first modules is; one that is missing has no file."""
+    tensors = [f"{module}.{leaf}" if module else leaf for module in modules[:MAX_LOCATIONS]]
+    return tuple(Location(view.owner.get(tensor, ""), tensor=tensor) for tensor in tensors)
+
+
+def cast(signature: Signature, dtype: str) -> str:
+    """Return the scheme of what is copied as it is, but for floats, which become ``dtype`` ("": stay what they are)."""
+    return dtype if dtype and family(signature.stored.scheme) == "dense" else signature.stored.scheme
 
 
 _MODELLED = frozenset({"dense", "bnb-4bit", "bnb-8bit"})

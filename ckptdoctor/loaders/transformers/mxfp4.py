@@ -13,7 +13,7 @@ class Mxfp4(Quantised):
 
     def read(self) -> Read:
         """Look for halves without the other."""
-        return Read(*mxfp4.read(self.run.view, self.run.dtype, self._half_missing, "fails"))
+        return mxfp4.read(self.run.view, self.run.dtype, self._half_missing, "fails")
 
     def _half_missing(self, both: bool) -> Outcome:
         return "corrupt" if both and self.run.initialises_parts else "fails"

@@ -14,7 +14,7 @@ class TorchAo(Quantised):
         """Look for parts that are missing for putting a tensor together."""
         if not self.run.formats_were_observed:
             return Read({}, [], f"{self.method} in transformers 4 has not been observed")
-        return Read(*torchao.read(self.run.ckpt, self.run.view, self.run.dtype))
+        return torchao.read(self.run.ckpt, self.run.view, self.run.dtype)
 
 
 METHOD = TorchAo

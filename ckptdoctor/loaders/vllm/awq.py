@@ -27,7 +27,7 @@ class Awq(Packed):
 
     @cached_property
     def _layout(self) -> Layout | None:
-        """Zero points have a place whatever ``zero_point`` says (``AWQLinearMethod.create_weights``)."""
+        """Zero points have a place whatever ``zero_point`` says (``BaseAWQLinearMethod.create_weights``)."""
         return self._declared._replace(symmetric=False) if self._declared else None
 
     @cached_property
@@ -44,7 +44,7 @@ class Awq(Packed):
         return () if self._declared is None else (self._declared,)
 
     def refused(self) -> Iterator[tuple[str, str]]:
-        """Yield another width than 4 (``AWQConfig.__init__``)."""
+        """Yield another width than 4 (``AutoAWQConfig.__init__``)."""
         bits = number(self.run.block.get("w_bit", self.run.block.get("bits")))
         if bits and bits != 4:
             yield "bits", str(bits)

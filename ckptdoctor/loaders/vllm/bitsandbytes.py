@@ -28,7 +28,7 @@ _COMPANIONS_8BIT = (".scb", ".weight_format")
 class BitsAndBytes(VllmMethod):
     """Weights that config.json says are packed already, or plain ones that are packed while they load."""
 
-    one_device = True  # its loader refuses pre-quantised weights on several
+    one_device = True  # _verify_model_compatibility refuses pre-quantised weights on several
 
     @cached_property
     def _eight(self) -> bool:
@@ -68,7 +68,7 @@ class BitsAndBytes(VllmMethod):
         return stored == "dense" or self._wanted == "bnb-8bit" or not self.run.does("bnb-experts-load")
 
     def _refused_class(self) -> Iterator[Event]:
-        """``_get_bnb_target_modules`` asks the class for its ``packed_modules_mapping``."""
+        """``_verify_model_compatibility`` asks the class for its ``packed_modules_mapping``."""
         names = self.run.architectures
         name = names[0] if names else None
         if any(row["architecture"] == name for row in self.run.rows("bnb_refused")):
@@ -121,7 +121,7 @@ class BitsAndBytes(VllmMethod):
         return "corrupt" if row.kind == "bias" or all(map(self.run.skipped, row.names)) else "fails"
 
     def unexpected(self, template: str) -> Outcome:
-        """What is taken for a companion is popped out of the weights (``_quantized_4bit_generator``)."""
+        """What is taken for a companion goes into the quantisation state (``_quantized_4bit_generator``)."""
         outcome = super().unexpected(template)
         return "ok" if outcome == "fails" and self._takes(template) else outcome
 

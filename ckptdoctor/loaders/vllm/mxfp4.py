@@ -15,7 +15,7 @@ class Mxfp4(Quantised):
 
     def read(self) -> Read:
         """Look for halves without the other."""
-        return Read(*mxfp4.read(self.run.view, "", self._half_missing, "unknown"))
+        return mxfp4.read(self.run.view, "", self._half_missing, "unknown")
 
     def _half_missing(self, both: bool) -> Outcome:
         return "corrupt"

@@ -1,4 +1,4 @@
-"""torchao in vLLM: quantization/torchao.py and ``torchao_tensor_weights_iterator`` of model_loader/weight_utils.py."""
+"""torchao in vLLM: quantization/torchao.py, and ``safetensors_weights_iterator`` of model_loader/weight_utils.py."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class TorchAo(Quantised):
 
     def read(self) -> Read:
         """Look for parts that are missing for putting a tensor together."""
-        return Read(*torchao.read(self.run.ckpt, self.run.view, "", "corrupt"))
+        return torchao.read(self.run.ckpt, self.run.view, "", "corrupt")
 
 
 METHOD = TorchAo

@@ -8,10 +8,11 @@ from typing import NamedTuple
 
 from ....checkpoint.nouns import Leaf, Signature, View
 from ....formats.layout import Layout, Shape
-from ....model import Location, Outcome, worst
+from ....model import Outcome, worst
 from ....skiplists.matching import FUSED
 from ...base import Event, LoadedAs
 from ..modules import ROUTERS, Architecture, family, kind
+from ..precision import cast, places
 
 Choose = Callable[[Signature, str], Layout | None]
 """Signature and module → the layout the loader expects there, None for a plain weight."""
@@ -73,7 +74,7 @@ def compared(
         if not signature.modules:
             continue
         if not (takes(signature) if takes else is_linear(signature, known)):
-            loaded_as[index] = {_plain(signature, dtype): signature.modules}
+            loaded_as[index] = {cast(signature, dtype): signature.modules}
             continue
         split: dict[Layout | None, list[str]] = {}
         for layout, modules in _chosen(signature, choose):
@@ -81,7 +82,7 @@ def compared(
         loaded_as[index] = {}
         for layout, modules in split.items():
             scheme = (
-                signature.stored.scheme if layout and signature.stored.quantized else _plain(signature, dtype)
+                signature.stored.scheme if layout and signature.stored.quantized else cast(signature, dtype)
             )
             loaded_as[index][scheme] = modules
             events += _events(view, signature, modules, layout, known, loader)
@@ -139,10 +140,6 @@ def shape_of(signature: Signature, known: Architecture) -> tuple[int | None, int
     return signature.stored.out_features, signature.stored.in_features
 
 
-def _plain(signature: Signature, dtype: str) -> str:
-    return dtype if dtype and family(signature.stored.scheme) == "dense" else signature.stored.scheme
-
-
 def _events(
     view: View,
     signature: Signature,
@@ -156,14 +153,11 @@ def _events(
     if wanted is None:
         return
     for part in differences(signature, layout, wanted, loader):
-        facts: dict[str, object] = {"leaf": part.leaf}
+        details: dict[str, object] = {"leaf": part.leaf}
         if part.expected is not None and part.got is not None:
-            facts |= {"expected": part.expected, "got": part.got}
-        places = tuple(
-            Location(view.owner.get(f"{module}.{part.leaf}", ""), tensor=f"{module}.{part.leaf}")
-            for module in modules[:100]
-        )
-        yield Event(part.code, part.outcome, facts, places, signature.template, len(modules))  # type: ignore[arg-type]
+            details |= {"expected": part.expected, "got": part.got}
+        at = places(view, modules, part.leaf)
+        yield Event(part.code, part.outcome, details, at, signature.template, len(modules))  # type: ignore[arg-type]
 
 
 def differences(

@@ -2,60 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from ....checkpoint.nouns import Signature, View
-from ....model import Facts, Location, Outcome
+from ....model import Facts, Outcome
 from ...base import Event
-from ..modules import family
-from ..precision import Held
+from ..method import Read
+from ..precision import cast, loaded_as, places
 
 STEMS = ("gate_up_proj", "down_proj")
+_HALVES = ("_blocks", "_scales")
 
 
-def read(
-    view: View, dtype: str, missing: Callable[[bool], Outcome], misshapen: Outcome
-) -> tuple[Held, list[Event]]:
-    """Return how modules are held and which halves lack the other; ``missing`` is asked whether both are gone."""
-    held: Held = {}
+def read(view: View, dtype: str, missing: Callable[[bool], Outcome], misshapen: Outcome) -> Read:
+    """Return how modules are loaded and which halves lack the other; ``missing`` is asked whether both are gone."""
+    loaded = loaded_as(view, lambda signature, module: cast(signature, dtype), lambda signature: False)
     events: list[Event] = []
-    for index, signature in enumerate(view.signatures):
-        if signature.modules:
-            dense = family(signature.stored.scheme) == "dense"
-            held[index] = {(dtype if dense and dtype else signature.stored.scheme): signature.modules}
-            events += _lacks(view, signature, missing, misshapen)
-    return held, events
+    for signature in view.signatures:
+        if any(signature.leaf(f"{stem}{end}") for stem in STEMS for end in _HALVES):
+            for stem in STEMS:
+                events += [
+                    *_lacks(view, signature, stem, missing),
+                    *_misfits(view, signature, stem, misshapen),
+                ]
+    return Read(loaded, events)
 
 
 def _lacks(
-    view: View, signature: Signature, missing: Callable[[bool], Outcome], misshapen: Outcome
-) -> list[Event]:
-    if not any(signature.leaf(f"{stem}{end}") for stem in STEMS for end in ("_blocks", "_scales")):
-        return []
-    found = []
-    for stem in STEMS:
-        blocks, scales = signature.leaf(f"{stem}_blocks"), signature.leaf(f"{stem}_scales")
-        for leaf, other in ((f"{stem}_blocks", scales), (f"{stem}_scales", blocks)):
-            if signature.leaf(leaf) is None and not signature.leaf(stem):
-                outcome = missing(other is None)
-                found.append(
-                    Event(
-                        "part-missing",
-                        outcome,
-                        {"leaf": leaf},
-                        _at(view, signature, leaf),
-                        signature.template,
-                        signature.count,
-                    )
-                )
-        if blocks and scales and blocks.shape[:-1] != scales.shape:
-            facts: Facts = {"leaf": f"{stem}_scales", "expected": blocks.shape[:-1], "got": scales.shape}
-            at = _at(view, signature, f"{stem}_scales")
-            found.append(Event("part-shape", misshapen, facts, at, signature.template, signature.count))
-    return found
+    view: View, signature: Signature, stem: str, missing: Callable[[bool], Outcome]
+) -> Iterator[Event]:
+    """Yield the halves of one matrix that are not there, nor a plain weight in their place."""
+    lost = [f"{stem}{end}" for end in _HALVES if signature.leaf(f"{stem}{end}") is None]
+    for leaf in lost if signature.leaf(stem) is None else ():
+        outcome, at = missing(len(lost) > 1), places(view, signature.modules, leaf)
+        yield Event("part-missing", outcome, {"leaf": leaf}, at, signature.template, signature.count)
 
 
-def _at(view: View, signature: Signature, leaf: str) -> tuple[Location, ...]:
-    return tuple(
-        Location(view.owner.get(f"{m}.{leaf}", ""), tensor=f"{m}.{leaf}") for m in signature.modules[:100]
-    )
+def _misfits(view: View, signature: Signature, stem: str, outcome: Outcome) -> Iterator[Event]:
+    """Yield scales of another shape than the blocks they are for."""
+    blocks, scales = (signature.leaf(f"{stem}{end}") for end in _HALVES)
+    if blocks and scales and blocks.shape[:-1] != scales.shape:
+        leaf = f"{stem}_scales"
+        details: Facts = {"leaf": leaf, "expected": blocks.shape[:-1], "got": scales.shape}
+        at = places(view, signature.modules, leaf)
+        yield Event("part-shape", outcome, details, at, signature.template, signature.count)

@@ -2,52 +2,56 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from ....checkpoint.nouns import Checkpoint, View
 from ....model import Location, Outcome
 from ...base import Event
-from ..modules import family
-from ..precision import Held
+from ..method import Read
+from ..precision import cast, loaded_as, places
 
 _AT = (Location("config.json", "/quantization_config/quant_type"),)
 _TYPED = "AssertionError: Expected only one key 'default' in quant_type dictionary"
 _PARTS = ("_weight_qdata", "_weight_scale")
 
 
-def read(ckpt: Checkpoint, view: View, dtype: str, missing: Outcome = "fails") -> tuple[Held, list[Event]]:
-    """Return how modules are held, and what is missing for putting them together (``missing``: a part of one).
+def read(ckpt: Checkpoint, view: View, dtype: str, missing: Outcome = "fails") -> Read:
+    """Return how modules are loaded, and what is missing for putting them together (``missing``: a part of one).
 
     ``quantizers/quantizer_torchao.py`` of 5.23.0: a file that lists no ``tensor_names`` cannot be unflattened.
     """
-    held: Held = {}
-    events: list[Event] = []
+    loaded = loaded_as(view, lambda signature, module: cast(signature, dtype), lambda signature: False)
+    return Read(loaded, [*_untyped(ckpt), *_missing(view, missing), *_unlisted(ckpt, view)])
+
+
+def _untyped(ckpt: Checkpoint) -> Iterator[Event]:
     block = ckpt.config.get("quantization_config")
     kind = block.get("quant_type") if isinstance(block, dict) else None
     if not isinstance(kind, dict) or "default" not in kind:
-        events.append(Event("torchao-quant-type", "fails", {}, _AT, error=_TYPED))
-    flat = set()
-    for index, signature in enumerate(view.signatures):
-        if not signature.modules:
-            continue
-        dense = family(signature.stored.scheme) == "dense"
-        held[index] = {(dtype if dense and dtype else signature.stored.scheme): signature.modules}
+        yield Event("torchao-quant-type", "fails", {}, _AT, error=_TYPED)
+
+
+def _missing(view: View, outcome: Outcome) -> Iterator[Event]:
+    """Yield the parts of tensors that have another part."""
+    for signature in view.signatures:
         found = [part for part in _PARTS if signature.leaf(part)]
-        if not found:
+        if not signature.modules or not found or signature.stored.scheme == "torchao-packed":
             continue
-        flat |= {view.owner.get(f"{module}.{found[0]}", "") for module in signature.modules}
-        for part in set(_PARTS).difference(found) if signature.stored.scheme != "torchao-packed" else ():
-            at = tuple(
-                Location(view.owner.get(f"{m}.{part}", ""), tensor=f"{m}.{part}")
-                for m in signature.modules[:100]
-            )
-            events.append(
-                Event("part-missing", missing, {"leaf": part}, at, signature.template, signature.count)
-            )
-    bare = sorted(file for file in flat if file and not _names(ckpt, file))
+        for part in set(_PARTS).difference(found):
+            at = places(view, signature.modules, part)
+            yield Event("part-missing", outcome, {"leaf": part}, at, signature.template, signature.count)
+
+
+def _unlisted(ckpt: Checkpoint, view: View) -> Iterator[Event]:
+    """Yield the files with parts whose metadata does not say what they are parts of."""
+    files = set()
+    for signature in view.signatures:
+        part = next((part for part in _PARTS if signature.leaf(part)), None)
+        if part is not None:
+            files |= {view.owner.get(f"{module}.{part}", "") for module in signature.modules}
+    bare = sorted(file for file in files if file and not _names(ckpt, file))
     if bare:
-        events.append(
-            Event("torchao-metadata", "fails", {}, tuple(Location(file) for file in bare), count=len(bare))
-        )
-    return held, events
+        yield Event("torchao-metadata", "fails", {}, tuple(map(Location, bare)), count=len(bare))
 
 
 def _names(ckpt: Checkpoint, file: str) -> bool:
