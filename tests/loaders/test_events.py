@@ -24,7 +24,7 @@ def codes() -> Iterator[str]:
     for path in sorted((ROOT / "ckptdoctor" / "loaders").rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             name = node.func if isinstance(node, ast.Call) and node.args else None
-            if isinstance(name, ast.Name) and name.id in ("Event", "Difference"):
+            if isinstance(name, ast.Name) and name.id in ("Event", "Difference", "_event"):
                 yield from _texts(node.args[0])
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ...expected.comparison import Mismatch, Missing
 from ...model import Outcome
 from ..base import Loader, Plan, Reading, Run, Signature
-from ..shared.completeness import tensor_events
+from ..shared.completeness import compared, tensor_events
 from ..shared.method import Method, Read
 from ..shared.modules import all_readable, architecture
 from ..shared.precision import UNDECLARED, disagreements, loaded_as
@@ -29,9 +29,12 @@ class OneFile(Loader):
             return run.reading(run.plan.events)
         method, known = Plain(run), architecture(run.ckpt, run.view)
         read = method.read()
-        complete = all_readable(run.ckpt, run.view)
-        found = tensor_events(run.view, known, method, readable=complete)
-        return run.reading([*run.plan.events, *read.events, *found], read.loaded_as)
+        events = [*run.plan.events, *read.events]
+        if not all_readable(run.ckpt, run.view):
+            return run.reading(events, read.loaded_as)
+        events += tensor_events(run.view, known, method)
+        names, shapes = compared(run.view, known)
+        return run.reading(events, read.loaded_as)._replace(names=names, shapes=shapes)
 
 
 class Plain(Method):
