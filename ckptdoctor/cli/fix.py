@@ -67,9 +67,8 @@ def fix(
         recovering.tell_foreign(root)
         plan = repairing.planned(root, wanted, unsafe=unsafe, rules=named)
         if form == "text":
-            write(
-                plan_page.text(plan, page_for(sys.stdout), unsafe=unsafe), None
-            )  # told before anything is done
+            page = page_for(sys.stdout)  # told before anything is done
+            write(plan_page.text(plan, page, unsafe=unsafe), None, color=page.color)
         applied = repairing.done(plan) if plan.changes and may(yes, dry_run, "Apply?") else None
     except (FixError, OSError) as error:
         say(str(error))

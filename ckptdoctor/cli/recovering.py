@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, TextIO
 
 from ..render.layout import Line, Segment, hang, paint, seg
-from ..render.safe import clean
+from ..render.safe import clean, inert
 from ..sources import ownership
 from .output import page_for, say
 
@@ -37,7 +37,7 @@ def settled(path: str, stream: TextIO, agreed: Callable[[str], bool]) -> str | N
         return None
     done = recovery.recover(path)
     for note in done.notes:
-        stream.write(f"  {clean(note)}\n")
+        stream.write(inert(f"  {clean(note)}\n"))
     stream.write("Rolled back.\n\n")
     return done.root
 

@@ -41,9 +41,9 @@ def all_safe(paths: Sequence[str], options: Options) -> bool:
     for path in paths:
         targets = inputs.targets(options.targets or settings.at(path).targets)
         try:
-            recovering.settled(path, sys.stderr, lambda question: True)
-            recovering.tell_foreign(path)
-            plan = planned(path, targets, rules=rules)
+            root = recovering.settled(path, sys.stderr, lambda question: True) or path
+            recovering.tell_foreign(root)
+            plan = planned(root, targets, rules=rules)
             if not plan.changes or any(isinstance(change, Rename) for change in plan.changes):
                 continue
             number = done(plan)

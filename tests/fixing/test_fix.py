@@ -229,13 +229,50 @@ def test_the_hook_says_so_first(model: Path) -> None:
     assert done.stderr.index("rolling back") < done.stderr.index("repaired model")
 
 
-def test_a_journal_that_came_along_is_told_by_check_fix_and_hook(model: Path) -> None:
+def _created(file: Path) -> dict[str, object]:
+    content = file.read_bytes()
+    return {
+        "kind": "create",
+        "file": file.name,
+        "now": hashlib.sha256(content).hexdigest(),
+        "now_size": len(content),
+    }
+
+
+ATTACKS: dict[str, Callable[[Path], dict[str, object]]] = {
+    "weights go": lambda model: {"records": [_created(file) for file in model.glob("*.safetensors")]},
+    "it is called .ssh": lambda model: {
+        "root": "/home/victim/.ssh",
+        "records": [{"kind": "rename", "to": "model"}],
+    },
+    "out of range": lambda model: {
+        "inode": [10**30, 2**70],
+        "records": [_created(model / "config.json") | {"file": "a\0b", "now_size": 1e400}],
+    },
+}
+
+
+@pytest.mark.parametrize("attack", ATTACKS.values(), ids=ATTACKS)
+def test_a_journal_that_came_along_is_told_and_does_nothing(
+    attack: Callable[[Path], dict[str, object]], model: Path
+) -> None:
+    """S1 and S2 of review-2 as they were done, by every command."""
     place = model / ".ckptdoctor/journal/0001"
     place.mkdir(parents=True)
-    (place / "entry.json").write_text('{"state": "open", "root": "/home/victim/.ssh", "records": []}')
+    status = model.stat()
+    entry = {
+        "id": "0001",
+        "title": "t",
+        "state": "open",
+        "root": str(model),
+        "inode": [status.st_dev, status.st_ino],
+    }
+    (place / "entry.json").write_text(json.dumps(entry | attack(model)))
+    before = hashes(model)
+    assert run("undo", "model", cwd=model.parent).returncode == 3
+    assert (hashes(model), [path.name for path in model.parent.iterdir()]) == (before, ["model"])
     assert "container/foreign-journal" in run("check", "model", cwd=model.parent).stdout
     for command in (
-        ("fix", "model", "--dry-run"),
         ("fix", "model", "--yes"),
         ("hook", "--fix", "model/config.json"),
     ):
@@ -244,6 +281,7 @@ def test_a_journal_that_came_along_is_told_by_check_fix_and_hook(model: Path) ->
         assert "not written here, by you, for this directory: not used" in line
     assert "container/foreign-journal" in done.stdout
     assert run("undo", "model", cwd=model.parent).returncode == 0
+    assert (hashes(model), [path.name for path in model.parent.iterdir()]) == (before, ["model"])
     assert (place / "entry.json").exists()
     assert "container/foreign-journal" not in run("check", "model/config.json", cwd=model.parent).stdout
 
