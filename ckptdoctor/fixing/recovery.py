@@ -49,6 +49,8 @@ def rolled(disk: Disk, root: str) -> Recovered:
     journal.sweep(disk, root)
     notes: list[str] = []
     for entry in reversed(interrupted(root)):
+        # Killed before it could sync, an undo may be "undoing" to us and still "committed" on the platter.
+        disk.sync_dir(journal.folder(root, entry))
         done = roll_back(disk, root, entry)
         root = done.root
         journal.drop(disk, root, entry)

@@ -96,6 +96,7 @@ def _undone(disk: Disk, root: str, entry: Entry) -> Undone:
 def _forgotten(disk: Disk, root: str, entry: Entry) -> Undone:
     if entry.state == "committed":
         journal.mark(disk, root, entry, "undoing")
+    disk.sync_dir(journal.folder(root, entry))
     done: Rolled = roll_back(disk, root, entry, partly=True)
     kept = ""
     if done.left:

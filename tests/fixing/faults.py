@@ -185,8 +185,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     wrong: list[str] = []
     with tempfile.TemporaryDirectory() as state:
         os.environ["CKPTDOCTOR_STATE"] = state
-        with ProcessPoolExecutor(2) as pool:
-            for found, bad in pool.map(checked, RUNS, [share] * len(RUNS)):
+        longest_first = sorted(RUNS, key=lambda run: (run not in FEW, -len(RUNS[run])))
+        with ProcessPoolExecutor() as pool:
+            for run, (found, bad) in zip(
+                longest_first, pool.map(checked, longest_first, [share] * len(RUNS)), strict=True
+            ):
+                sys.stderr.write(f"{found.total():9,}  {run}{f': {len(bad)} not whole' if bad else ''}\n")
                 counts += found
                 wrong += bad
     for name, count in sorted(counts.items()):

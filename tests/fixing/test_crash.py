@@ -246,6 +246,18 @@ def test_a_power_cut_after_a_killed_run_was_recovered(run: str, tmp_path: Path) 
                 assert recovered(top) in ends, f"operation {stop}"
 
 
+def test_a_power_cut_in_the_recovery_of_an_undo_that_was_killed_before_its_first_sync(tmp_path: Path) -> None:
+    """It is "undoing" to the recovery, and may be "committed" again after the power cut."""
+    bench = faults.Bench(tmp_path / "top", "cut")
+    wrong = [
+        bench.fails(point)
+        for point in bench.points()
+        if (point.phase, point.kind, point.before) == ("recovery of undo", faults.POWER, 3)
+    ]
+    assert len(wrong) > 2
+    assert not any(wrong)
+
+
 def test_a_disk_that_stays_full_changes_nothing_and_keeps_nothing(tmp_path: Path) -> None:
     top = tmp_path / "top"
     refused = 0
