@@ -16,7 +16,7 @@ from .judging.causes import MAX_CAUSES, Judge
 from .judging.verdicts import verdicts
 from .loaders.base import Plan, Reading, Run, default_files
 from .model import Crash, Fix, Hit, Report, Skip, Target
-from .skiplists.safe_regex import Untame
+from .skiplists.safe_regex import UnsafeRegex
 from .sources.base import Source, Span, Unavailable
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def _read(ckpt: Checkpoint, target: Target, rulebook: ruledata.Rulebook, crashes
         if run.view.beyond is not None:
             return run.reading(run.plan.events, unknown="more kinds of tensor than are judged")
         return model.read(run)
-    except Untame:
+    except UnsafeRegex:
         return run.reading(run.plan.events, unknown="an expression in the config costs too much")
     except Exception as error:  # the run goes on; the crash is reported and its verdict is unknown
         crashes.append(Crash(f"loader:{target.loader}", _short(error)))

@@ -191,8 +191,8 @@ def _sent_as_bnb(run: UnslothRun) -> Iterator[Event]:
         "specified in the `quantization` argument (bitsandbytes)."
     )
     at = (Location("config.json", "/quantization_config/quant_method"),)
-    told = {"method": run.method[:100]}
-    yield Event("other-method-as-bnb", "fails", told, at, error="AssertionError" if asserted else error)
+    details = {"method": run.method[:100]}
+    yield Event("other-method-as-bnb", "fails", details, at, error="AssertionError" if asserted else error)
 
 
 def _precision(run: UnslothRun) -> Iterator[Event]:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from ..checkpoint.nouns import Declared, Signature, View
 from .entries import Dialect, Entry, Keys, entries
-from .safe_regex import Expression, Untame
+from .safe_regex import Expression, UnsafeRegex
 
 Test = Callable[[str], bool]
 
@@ -74,7 +74,7 @@ def _matched(view: View, rows: tuple[Entry, ...]) -> Matched:
         for entry in rows:
             modules.append(tuple(names.named(entry)))
             hinted.append(() if modules[-1] else tuple(islice(names.hints_at(entry), _MOST_HINTS)))
-    except Untame:
+    except UnsafeRegex:
         doubt = "an expression in the quantisation config costs too much"
     except (re.error, RecursionError, OverflowError):
         doubt = "an expression in the quantisation config cannot be compiled"
@@ -155,7 +155,7 @@ class Names:
     def _spend(self, steps: int) -> None:
         self._left -= steps
         if self._left < 0:
-            raise Untame("too many entries")
+            raise UnsafeRegex("too many entries")
 
 
 def _names(text: str) -> Test:

@@ -26,23 +26,23 @@ _TOKEN = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\((?:\?:)?|\)|[*+?]|\{\d*,?
 _LOOPS = re.compile(r"[*+]|\{\d*,\d*\}|\{\d{2,}\}")
 
 
-class Untame(ValueError):
+class UnsafeRegex(ValueError):
     """An expression that is not matched, because of what it could cost."""
 
 
 class Expression:
-    """A compiled expression with a budget. Raises Untame where it is not tame, ``re.error`` where it is none.
+    """A compiled expression with a budget. Raises UnsafeRegex where that is not enough, ``re.error`` where it is none.
 
     ``boundary``: a loader wants a part of a dotted name to end where the expression ends.
     """
 
     def __init__(self, pattern: str, most: int = MAX_REPEATS, *, boundary: bool = False) -> None:
-        if len(pattern) > MAX_LENGTH or not is_tame(pattern, most):
-            raise Untame(pattern[:100])
+        if len(pattern) > MAX_LENGTH or not is_safe(pattern, most):
+            raise UnsafeRegex(pattern[:100])
         try:
             found = automaton(pattern, boundary)
         except TooLarge as error:
-            raise Untame(pattern[:100]) from error
+            raise UnsafeRegex(pattern[:100]) from error
         self._pattern = pattern
         self._left = MAX_STEPS
         self._from_start = _Walk(found, anywhere=False)
@@ -64,7 +64,7 @@ class Expression:
         spent = walk.spent
         self._left -= len(name)
         if len(name) > MAX_NAME or self._left < 0:
-            raise Untame(self._pattern[:100])
+            raise UnsafeRegex(self._pattern[:100])
         found = walk.accepts(name, whole)
         self._left -= walk.spent - spent
         return found
@@ -134,7 +134,7 @@ def _kind(char: str) -> str:
     return char[:1] if char in (END, ".") else "a" if is_word(char) else "-"
 
 
-def is_tame(pattern: str, most: int = MAX_REPEATS) -> bool:
+def is_safe(pattern: str, most: int = MAX_REPEATS) -> bool:
     """Whether no way through ``pattern`` repeats more than ``most`` times without bound, and nothing that repeats."""
     open_groups = [_Group()]
     closed = False

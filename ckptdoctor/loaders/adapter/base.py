@@ -55,8 +55,8 @@ def base_of(ckpt: Checkpoint) -> Base | str:
                 module = _filled(name, indices)
                 kind = _KINDS.get(entry.kind, "other")
                 if leaf == "weight":
-                    held = found.get(module)
-                    found[module] = Module(kind, entry.shape, held.bias if held else None)
+                    other = found.get(module)
+                    found[module] = Module(kind, entry.shape, other.bias if other else None)
                 elif leaf == "bias":
                     found[module] = found.get(module, Module("other", None))._replace(bias=entry.shape)
                 else:

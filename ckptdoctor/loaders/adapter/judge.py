@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from ... import ruledata
 from ...checkpoint.nouns import Checkpoint
 from ...model import Location
-from ...skiplists.safe_regex import Untame
+from ...skiplists.safe_regex import UnsafeRegex
 from .. import facts
 from ..base import Data, Event, Plan, Run
 from . import own, pairs, settings
@@ -77,7 +77,7 @@ def judge(run: Run, version: str = "") -> tuple[list[Event], str]:
         adapted = Adapted(config, found, targets, base, turned)
         unsure = doubt(adapted, adapted.targeted())
         return [*events, *_base_name(ckpt), *([] if unsure else events_with_base(adapted))], unsure
-    except Untame:
+    except UnsafeRegex:
         return events, "an expression in the config takes too long to evaluate"
 
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from ...skiplists.safe_regex import Expression, Untame
+from ...skiplists.safe_regex import Expression, UnsafeRegex
 
 _LAYER = r".*?\.[^.]*\.(?P<idx>\d+)\."
 _PLAIN = re.compile(r"[\w.\-]*\Z")
@@ -86,7 +86,7 @@ def read(config: Mapping[str, object], default: tuple[str, ...] | None) -> Targe
             return why
     try:
         return _read(config, targets)
-    except (Untame, re.error):
+    except (UnsafeRegex, re.error):
         return "an expression in the config is not one that is evaluated here"
 
 
@@ -124,7 +124,7 @@ def _plain(value: object) -> tuple[str, ...]:
     """Names that PEFT puts into an expression of its own: those that are no expression themselves."""
     names = (value,) if isinstance(value, str) and value else _strings(value)
     if not all(_PLAIN.match(name) for name in names):
-        raise Untame("an expression where a name is usual")
+        raise UnsafeRegex("an expression where a name is usual")
     return names
 
 

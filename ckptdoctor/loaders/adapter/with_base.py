@@ -103,15 +103,15 @@ def _whole_misfits(adapted: Adapted) -> Iterator[Event]:
     """Whole modules of another shape than the base's, a resized vocabulary most often."""
     wrong: dict[tuple[str, Shape, Shape], list[str]] = defaultdict(list)
     for name, shape in adapted.parts.whole.items():
-        held = _held(adapted, name)
-        if held is not None and held != shape:
-            wrong[template(bare(name)), held, shape].append(name)
-    for (module, held, shape), names in wrong.items():
-        details: dict[str, Fact] = {"expected": held, "got": shape}
+        stored = _shape_in_base(adapted, name)
+        if stored is not None and stored != shape:
+            wrong[template(bare(name)), stored, shape].append(name)
+    for (module, stored, shape), names in wrong.items():
+        details: dict[str, Fact] = {"expected": stored, "got": shape}
         yield Event("adapter-whole-misfit", "fails", details, places(names), module, len(names), MISMATCH)
 
 
-def _held(adapted: Adapted, name: str) -> Shape | None:
+def _shape_in_base(adapted: Adapted, name: str) -> Shape | None:
     """The shape that the base has under the name of a whole tensor, None where it has none."""
     module, _, leaf = bare(name).replace(".base_layer.", ".").rpartition(".")
     found = adapted.base.modules.get(module)

@@ -65,9 +65,9 @@ def value_events(ckpt: Checkpoint, *, validated: bool) -> list[Event]:
         or len(kinds) == layers
     ):
         return events
-    told = {"key": "layer_types", "value": f"a list of {len(kinds)} for {layers} layers"}
+    details = {"key": "layer_types", "value": f"a list of {len(kinds)} for {layers} layers"}
     at = (Location("config.json", "/layer_types"),)
-    return [*events, Event("value-refused", "fails" if validated else "unknown", told, at)]
+    return [*events, Event("value-refused", "fails" if validated else "unknown", details, at)]
 
 
 def dtype_events(ckpt: Checkpoint) -> list[Event]:
@@ -97,9 +97,9 @@ def differing_class(ckpt: Checkpoint) -> list[Event]:
     if not lacking:
         return []
     at = (Location("config.json", "/model_type"),)
-    told = {"architecture": name, "model_type": stated, "key": lacking[0]}
+    details = {"architecture": name, "model_type": stated, "key": lacking[0]}
     return [
-        Event("class-differs", "fails", told, at, error="AttributeError: 'Config' object has no attribute")
+        Event("class-differs", "fails", details, at, error="AttributeError: 'Config' object has no attribute")
     ]
 
 

@@ -149,6 +149,6 @@ def layers_of(config: Plain) -> object:
     return config.get("num_hidden_layers", own)
 
 
-def _event(code: str, outcome: Outcome, key: str, value: object, **told: str) -> Event:
+def _event(code: str, outcome: Outcome, key: str, value: object, **details: str) -> Event:
     at = (Location("config.json", f"/{key.replace('.', '/')}"),)
-    return Event(code, outcome, {"key": key, "value": shown(value), **told}, at)
+    return Event(code, outcome, {"key": key, "value": shown(value), **details}, at)

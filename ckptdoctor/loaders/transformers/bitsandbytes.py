@@ -75,14 +75,14 @@ class BitsAndBytes(TransformersMethod):
         packed = [s for s in self.run.view.signatures if family(s.stored.scheme) == BNB_4BIT]
         stored = {s.stored.scheme.removeprefix("bnb-") for s in packed}
         nested = any(s.leaf("weight.nested_absmax") for s in packed)
-        told: Facts = {}
+        details: Facts = {}
         if stored and quant_type not in stored:
             found = ", ".join(sorted(stored))
-            told = {"key": "bnb_4bit_quant_type", "declared": str(quant_type)[:20], "stored": found}
+            details = {"key": "bnb_4bit_quant_type", "declared": str(quant_type)[:20], "stored": found}
         elif stored and self.run.block.get("bnb_4bit_use_double_quant") is True and not nested:
-            told = {"key": "bnb_4bit_use_double_quant", "declared": "true", "stored": "not nested"}
-        if told:
-            yield Event("bnb-declared-otherwise", "fails", told, _AT, error=_META)
+            details = {"key": "bnb_4bit_use_double_quant", "declared": "true", "stored": "not nested"}
+        if details:
+            yield Event("bnb-declared-otherwise", "fails", details, _AT, error=_META)
 
     def missing(self, row: Missing) -> Outcome:
         """A packed weight cannot be initialised: integers have no distribution."""

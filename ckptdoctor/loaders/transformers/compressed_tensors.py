@@ -173,8 +173,8 @@ def _targets(group: Group, *, expressions: bool) -> Test:
 
 
 def _refused(key: str, value: str) -> Event:
-    told: Facts = {"loader": "transformers", "method": "compressed-tensors", "key": key, "value": value}
-    return Event("method-refused", "fails", told, _AT)
+    details: Facts = {"loader": "transformers", "method": "compressed-tensors", "key": key, "value": value}
+    return Event("method-refused", "fails", details, _AT)
 
 
 METHOD = CompressedTensors

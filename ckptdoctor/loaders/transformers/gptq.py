@@ -47,8 +47,8 @@ class Gptq(Packed):
         if isinstance(listed, list) and any(isinstance(item, str) for item in listed):
             at = (Location("config.json", f"/quantization_config/{_LISTED}"),)
             value = "that is not a list of lists"
-            told = {"loader": "transformers", "method": "gptq", "key": _LISTED, "value": value}
-            yield Event("method-refused", "fails", told, at, error=_FLAT)
+            details = {"loader": "transformers", "method": "gptq", "key": _LISTED, "value": value}
+            yield Event("method-refused", "fails", details, at, error=_FLAT)
 
     def part_missing(self, leaf: str, layout: Layout | None) -> Outcome:
         """What was in memory is taken for the part; of ``g_idx`` those are groups that do not exist."""

@@ -53,8 +53,8 @@ def uneven(run: VllmRun, choose: Choose, method: str) -> Iterator[Event]:
         rows = shape_of(signature, run.known)[0]
         if rows and rows % layout.block[0]:
             value = f"{list(layout.block)} where {part} has {rows} rows"
-            told = {"loader": "vLLM", "method": method, "key": "tiles of", "value": value}
-            yield Event("method-refused", "fails", told, tuple(_places(run.view, signature.modules)))
+            details = {"loader": "vLLM", "method": method, "key": "tiles of", "value": value}
+            yield Event("method-refused", "fails", details, tuple(_places(run.view, signature.modules)))
             return
 
 

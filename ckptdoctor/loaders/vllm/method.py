@@ -94,9 +94,9 @@ class Quantised(VllmMethod):
 
     def refusals(self) -> list[Event]:
         """Return what ``from_config`` refuses about the block."""
-        told = {"loader": "vLLM", "method": self.name}
+        details = {"loader": "vLLM", "method": self.name}
         return [
-            Event("method-refused", "fails", {**told, "key": key, "value": value}, _AT)
+            Event("method-refused", "fails", {**details, "key": key, "value": value}, _AT)
             for key, value in self.refused()
         ]
 

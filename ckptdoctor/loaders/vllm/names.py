@@ -64,12 +64,12 @@ def excluded(listed: Sequence[str], data: Data) -> Skips:
     """Match as ModelOpt's ``is_layer_excluded``: as `in_list`, else an entry within the layer's name, or a pattern."""
     plain = in_list(listed, data, whole=True)
     patterns = [entry for entry in listed if "*" in entry or "?" in entry]
-    tame = [entry for entry in patterns if len(entry) <= _LONGEST and entry.count("*") <= _STARS]
+    cheap = [entry for entry in patterns if len(entry) <= _LONGEST and entry.count("*") <= _STARS]
 
     @cache
     def layer(name: str) -> bool:
         return any(entry != name and entry in name for entry in listed) or any(
-            fnmatchcase(name, entry) for entry in tame
+            fnmatchcase(name, entry) for entry in cheap
         )
 
     return lambda module: plain(module) or layer(own(module, data))

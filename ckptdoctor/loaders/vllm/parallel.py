@@ -82,9 +82,9 @@ def why_not(sizes: Sizes, rules: Rules, n: int) -> str:
         if width % n:
             return f"an inner width of {width}"
     for layout in rules.layouts if n > 1 else ():
-        told = _parts(sizes, layout, n) or _of_experts(sizes, layout, rules, n)
-        if told:
-            return told
+        details = _parts(sizes, layout, n) or _of_experts(sizes, layout, rules, n)
+        if details:
+            return details
     return ""
 
 

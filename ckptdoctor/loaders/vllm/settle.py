@@ -71,8 +71,8 @@ def _missing_keys(run: VllmRun, method: str) -> list[Event]:
         missing = tuple(key for key in row["keys"] if key not in run.block)
         if row["method"] == method and missing:
             error = f"ValueError: Cannot find any of ['{missing[0]}'] in the model's quantization config."
-            told: Facts = {"method": method, "keys": missing}
-            return [Event("method-keys-missing", "fails", told, _AT, error=error)]
+            details: Facts = {"method": method, "keys": missing}
+            return [Event("method-keys-missing", "fails", details, _AT, error=error)]
     return []
 
 
