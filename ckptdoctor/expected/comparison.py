@@ -95,6 +95,8 @@ class _Comparer:
         self._uses: dict[str, list[_Use]] = {}
         self._unexpected: dict[str, int] = {}
         self._products: dict[tuple[tuple[int, ...], ...], frozenset[Index]] = {}
+        self._beyond: dict[tuple[str, int], dict[str, int]] = {}
+        """Layers past the main stack that a loader may skip on purpose → what of each template they hold."""
         self._bare = self._doubled = False
 
     def run(self, stored: Iterable[Signed]) -> Comparison:
@@ -108,6 +110,7 @@ class _Comparer:
             found += entry.total - len(absent)
             if absent:
                 missing.append(Missing(entry.template, tuple(sorted(absent, key=_numerically)), entry.kind))
+        self._lost_layers()
         unclear = [row for row in missing if row.kind == "expert" and self._strangers_beside(row.template)]
         return Comparison(
             missing=tuple(row for row in missing if row not in unclear),
@@ -240,15 +243,32 @@ class _Comparer:
             self._add_unexpected(template, stored.difference(*map(self._product, entries)))
 
     def _add_unexpected(self, template: str, indices: Collection[Index]) -> None:
-        number = sum(not self._extra_layer(template, index) for index in indices)
+        number = 0
+        for index in indices:
+            layer = self._extra_layer(template, index)
+            if layer is None:
+                number += 1
+            else:
+                held = self._beyond.setdefault(layer, {})
+                held[template] = held.get(template, 0) + 1
         if number:
             self._unexpected[template] = self._unexpected.get(template, 0) + number
 
-    def _extra_layer(self, template: str, index: Index) -> bool:
-        return any(
-            template.startswith(f"{at}.") and first <= int(index[at.count("*") - 1]) < stop
-            for at, first, stop in self._expected.extra_layers
-        )
+    def _extra_layer(self, template: str, index: Index) -> tuple[str, int] | None:
+        for at, first, stop in self._expected.extra_layers:
+            if template.startswith(f"{at}.") and first <= int(index[at.count("*") - 1]) < stop:
+                return at, int(index[at.count("*") - 1])
+        return None
+
+    def _lost_layers(self) -> None:
+        """Count a layer past the main stack as unexpected if it is an ordinary one.
+
+        One that predicts further tokens has parts of its own (``eh_proj``, ``enorm``, ``shared_head``).
+        """
+        for held in self._beyond.values():
+            if held.keys() <= self._known:
+                for template, number in held.items():
+                    self._unexpected[template] = self._unexpected.get(template, 0) + number
 
     def _shapes(self, entry: Entry, mismatched: list[Mismatch]) -> None:
         if entry.shape is None:

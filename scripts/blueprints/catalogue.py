@@ -73,6 +73,11 @@ def _granite_hybrid(config: dict[str, Any], rng: random.Random) -> None:
     _state_heads("mamba_n_heads", "mamba_d_head", "mamba_expand")(config, rng)
 
 
+def _convolutions(config: dict[str, Any], rng: random.Random) -> None:
+    """Both kinds of layers, as released: the class default has attention alone."""
+    config["layer_types"] = [rng.choice(("conv", "full_attention")) for _ in config["layer_types"]]
+
+
 CATALOGUE: dict[str, Recipe] = {
     "LlamaForCausalLM": {},
     "MistralForCausalLM": {},
@@ -193,7 +198,7 @@ CATALOGUE: dict[str, Recipe] = {
         **_NEXT_TOKEN_LAYERS,
         "requires": {key: [] for key in ("num_experts", "index_topk_freq", "index_topk_pattern")},
     },
-    "Lfm2ForCausalLM": {"requires": {"block_ff_dim": [], "tie_embedding": []}},
+    "Lfm2ForCausalLM": {"joint": _convolutions, "requires": {"block_ff_dim": [], "tie_embedding": []}},
     "FalconH1ForCausalLM": {},
     "MambaForCausalLM": {},
     "BitNetForCausalLM": {},

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,6 +18,11 @@ from tests.exam.damages import DAMAGES
 from tests.exam.run import EXAM
 
 SILENT = ("corrupt", "wrong-precision")
+ENVIRONMENT = (
+    "object has no attribute 'compute_logits'",  # the observer asks every model for logits; encoders have none
+    "Dimension out of range (expected to be in range of [-2, 1], but got 2)",  # vLLM's CPU backend scans no Mamba 1
+)
+"""What only the observer or this machine caused."""
 
 
 class Answer(NamedTuple):
@@ -59,7 +64,8 @@ def answers() -> Iterator[Answer]:
                     json.loads((EXAM / "models" / f"{name}.json").read_text(encoding="utf-8"))
                 )
             broken = DAMAGES[row["damage"]](sounds[name])
-            if broken is None or row["outcome"] == "env":
+            only_here = any(text in (row["raised"] or "") for text in ENVIRONMENT)
+            if broken is None or only_here or row["outcome"] == "env":
                 continue
             report = check_source(sketch.source(broken, f"{name}-{row['damage']}"), [target])
             known = ruledata.architecture(name) is not None
@@ -79,6 +85,27 @@ def _target(path: Path) -> str:
 
 
 WORDS = ("agrees", "unknown", "silent missed", "loud missed", "false alarm", "another outcome")
+
+
+def markdown(found: Sequence[Answer]) -> str:
+    """Return the README's table, a row for each loader with and without a blueprint of the class."""
+    rows = [
+        "| loader | class | damaged models | agree | of those judged | silent missed | false alarms |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for target in sorted({a.target for a in found}):
+        for known in (True, False):
+            mine = [a for a in found if a.target == target and a.blueprint is known]
+            words = Counter(a.word for a in mine)
+            judged = len(mine) - words["unknown"]
+            share = f"{words['agrees'] / max(1, judged):.1%}"
+            name, _, version = target.partition("-")
+            what = "described" if known else "not described"
+            rows.append(
+                f"| {name} {version} | {what} | {len(mine)} | {words['agrees']} | {share} of {judged} "
+                f"| {words['silent missed']} | {words['false alarm']} |"
+            )
+    return "\n".join(rows)
 
 
 def main(args: list[str]) -> int:

@@ -65,6 +65,19 @@ class VllmMethod(Method):
             return "ok"
         return self.cache_scale() if template.endswith(tensors.CACHE_SCALES) else "fails"
 
+    @property
+    def bare(self) -> Outcome:
+        """``hf_to_vllm_mapper`` of ``models/transformers/base.py``, of OPT and of GPT-2 puts the prefix before them."""
+        mapped = self.run.through_transformers or any(
+            row["architecture"] in self.run.architectures for row in self.run.rows("bare_names_mapped")
+        )
+        return "ok" if mapped else "fails"
+
+    @property
+    def doubled(self) -> Outcome:
+        """The mapper of ``models/transformers/base.py`` takes one of the two away."""
+        return "ok" if self.run.through_transformers else "fails"
+
     def cache_scale(self) -> Outcome:
         """Say what it costs that a scale of the cache is stored: the method's ``get_cache_scale_mapper`` takes it."""
         return "ok"

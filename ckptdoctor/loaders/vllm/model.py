@@ -6,6 +6,7 @@ bitsandbytes loader (in the core up to 0.27.1, in vllm-bnb-plugin since) of the 
 
 from __future__ import annotations
 
+from ...model import Location
 from ..adapter.tensors import CONFIG
 from ..base import Data, Event, Loader, Plan, Reading, Run, SkipList
 from ..shared.completeness import compared, tensor_events, uncompared
@@ -55,7 +56,7 @@ class Vllm(Loader):
         complete = _loads(run) and all_readable(run.ckpt, run.view) and not read.doubt
         if complete:
             found += tensor_events(run.view, run.known, method)
-        found += parallel.refusal(run, method)
+        found += [*parallel.refusal(run, method), *_router_bias(run)]
         why = run.plan.unknown or read.doubt or "not every file could be read"
         names, shapes = compared(run.view, run.known) if complete else uncompared(why)
         reading = run.reading(found, read.loaded_as, read.doubt)
@@ -64,6 +65,22 @@ class Vllm(Loader):
     def skip_list(self, data: Data) -> SkipList:
         """``is_layer_skipped_bnb``, asked about fused layers."""
         return VllmSkipList(data)
+
+
+def _router_bias(run: VllmRun) -> list[Event]:
+    """``DeepseekV2MoE`` of models/deepseek_v2.py has the router's bias only where config.json says ``noaux_tc``."""
+    bias = "e_score_correction_bias"
+    asked = any(row["architecture"] in run.architectures for row in run.rows("router_bias_by_topk_method"))
+    if not asked or run.ckpt.config.get("topk_method") == "noaux_tc" or not _loads(run):
+        return []
+    for signature in run.view.signatures:
+        if signature.leaf(bias):
+            at = (Location("config.json"), *run.view.locate(signature, bias))
+            error = f"KeyError: '{signature.modules[0].removeprefix('model.')}.{bias}'"
+            return [
+                Event("router-bias-unread", "fails", {}, at, signature.template, signature.count, error=error)
+            ]
+    return []
 
 
 def _loads(run: VllmRun) -> bool:

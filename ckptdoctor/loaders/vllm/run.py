@@ -37,6 +37,12 @@ class VllmRun(Run):
         return names if isinstance(names, list) else []
 
     @cached_property
+    def through_transformers(self) -> bool:
+        """Whether the class is built by transformers inside vLLM (``_TRANSFORMERS_SUPPORTED_MODELS``)."""
+        first = self.architectures[0] if self.architectures else ""
+        return any(first in row["names"].split() for row in self.rows("through_transformers"))
+
+    @cached_property
     def drops_name(self) -> Test:
         """The test whether a tensor (by template) without a parameter is passed over, not raised at.
 
