@@ -5,7 +5,7 @@
     python -m scripts.release vllm 0.34.0 --read loading arguments
 
 The released wheel is fetched from the package index and parsed, never imported. A part of the release counts as read
-where every place that the model was read from is as it was in a release that was read, or where --read names it.
+where every place that the model was read from is as in some release that was read, or where --read names it.
 """
 
 from __future__ import annotations

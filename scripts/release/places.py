@@ -81,13 +81,14 @@ def changes(places: list[Place], version: str) -> Iterator[Change]:
 
 
 def unchanged_parts(places: list[Place], version: str, table: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Return the parts all of whose places are as in a release before in which that part was read."""
-    differ = {change.place.part for change in changes(places, version)}
-    parts = dict.fromkeys(place.part for place in places)
-    since = {place.part: place.before(version) for place in places}
-    return [
-        part for part in parts if part not in differ and part in table.get(since[part], {}).get("read", ())
-    ]
+    """Return the parts all of whose places are as in some release in which that part was read."""
+    found = []
+    for part in dict.fromkeys(place.part for place in places):
+        mine = [place.seen for place in places if place.part == part]
+        read = (one for one, about in table.items() if part in about.get("read", ()) and one != version)
+        if any(all(seen.get(one) == seen[version] for seen in mine) for one in read):
+            found.append(part)
+    return found
 
 
 def written(text: str, package: str, places: list[Place]) -> str:

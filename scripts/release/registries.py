@@ -162,8 +162,9 @@ def _type_names(text: str, data: Data, table: str, now: set[str], package: Packa
     """PEFT's ``types``: one list, which holds up to the newest release that was read."""
     had, spec = data[table]["names"].split(), data[table]["versions"]
     added = sorted(now - set(had))
-    until = re.sub(r"<=.*", f"<={package.version}", spec)
-    names = textwrap.wrap(" ".join([*had, *added]), 110, break_long_words=False)
+    newest = max(package.version, spec.rpartition("<=")[2], key=parse_version)
+    until = re.sub(r"<=.*", f"<={newest}", spec)
+    names = textwrap.wrap(" ".join([*had, *added]), WIDTH - 4, break_long_words=False)
     lines = [f'  versions: "{until}"', f"  evidence: {data[table]['evidence']}", "  names: >-"]
     return Updated(yamltext.replaced(text, [*lines, *(f"    {line}" for line in names)], table), added, [])
 

@@ -109,6 +109,13 @@ def test_a_changed_part_is_read_when_a_person_says_so(rules: Path) -> None:
     assert taken(rules, "1.1", sources, "loading").read == ["loading"]
 
 
+def test_a_part_that_is_again_as_it_was_once_is_read(rules: Path) -> None:
+    """Whichever release it was read in: the one before, one before that, or a later one."""
+    rules.write_text(taken(rules, "1.1", changed("open(path)", "open(path, 'rb')")).text)
+    assert taken(rules, "1.2").read == ["loading"]
+    assert taken(rules, "0.9").read == ["loading"]
+
+
 def test_places_that_come_and_go_are_told(rules: Path) -> None:
     sources = {"toyload/more.py": "X = 1\n", "toyload/reading.py": "def read(path): ...\n"}
     found = {(c.place.name, c.what) for c in taken(rules, "1.1", sources).changes}
@@ -276,6 +283,15 @@ def test_names_hold_from_and_until_the_release_that_changes_them(
     was = registries.holding(newest[table], before, key)
     assert registries.holding(rows, before, key) == was
     assert found.gone == ([gone] if gone in was else [])
+
+
+@pytest.mark.parametrize("version", ["0.1.0", "7.0.0"])
+def test_the_kinds_of_adapter_are_known_until_the_newest_that_was_read(version: str) -> None:
+    found = updated("peft", "types", version, lambda _: {"LORA", "BRANDNEW"})
+    table = yaml.safe_load(found.text)["types"]
+    newest = max(load(RULES / "peft.yaml", "peft").value["releases"]["peft"], key=ruledata.parse_version)
+    assert table["versions"].endswith(f"<={max(version, newest, key=ruledata.parse_version)}")
+    assert table["names"].split()[-1] == "BRANDNEW"
 
 
 def test_the_newest_vllm_is_taken_in_again_to_the_same_file(tmp_path: Path) -> None:
