@@ -9,6 +9,7 @@ is counted in steps and not by a clock, so the same input has the same answer on
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 from .automaton import END, LAST_BREAK, Automaton, TooLarge, automaton, is_word
 
@@ -81,20 +82,35 @@ class _Walk:
         self._numbers: dict[tuple[frozenset[int], str], int] = {}
         self._states: list[tuple[frozenset[int], str]] = []
         self._rows: list[dict[str, tuple[bool, int]]] = []
+        self._heads: dict[str, tuple[bool, int]] = {}
+        """What the parents of names come to: thousands of experts share one."""
         self.spent = 0
         self._state(self._first, END)
 
     def accepts(self, name: str, whole: bool) -> bool:
         """Whether ``name`` matches: all of it where ``whole``, else as far as it may."""
-        number, rows = 0, self._rows
-        for char in (*name[:-1], LAST_BREAK) if name.endswith("\n") else name:
-            step = rows[number].get(char) or self._step(number, char)
-            done, number = step
-            if done and not whole:
-                return True
+        head = name[: name.rfind(".") + 1]
+        known = self._heads.get(head)
+        if known is None:
+            known = self._heads[head] = self._walked(0, head)
+        done, number = known
+        if number >= 0 and not (done and not whole):
+            tail = name[len(head) :]
+            more, number = self._walked(number, (*tail[:-1], LAST_BREAK) if tail.endswith("\n") else tail)
+            done = done or more
+        if done and not whole:
+            return True
+        return number >= 0 and (self._rows[number].get(END) or self._step(number, END))[0]
+
+    def _walked(self, number: int, chars: Iterable[str]) -> tuple[bool, int]:
+        """Return whether a way ended before one of ``chars``, and the state after them (-1: there is none)."""
+        rows, ended = self._rows, False
+        for char in chars:
+            done, number = rows[number].get(char) or self._step(number, char)
+            ended = ended or done
             if number < 0:
-                return False
-        return (rows[number].get(END) or self._step(number, END))[0]
+                break
+        return ended, number
 
     def _step(self, number: int, char: str) -> tuple[bool, int]:
         """Return whether a way ends before ``char``, and the state after it (-1: no way leads on)."""
