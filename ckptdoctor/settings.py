@@ -170,6 +170,8 @@ def _toml(reader: _Reader) -> dict[str, Any]:
         line = re.search(r"at line (\d+)", str(error))
         number = int(line[1]) if line else len(reader.source.splitlines())
         raise SettingsError(reader.file, number, f"not TOML: {error}") from error
+    except RecursionError:
+        raise SettingsError(reader.file, None, "nested too deeply: settings have a few levels") from None
     return table
 
 

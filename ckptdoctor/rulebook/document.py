@@ -44,6 +44,10 @@ _SCALARS = (
 )
 
 
+_MAX_VALUES = 200_000
+"""Values of one file; the largest of ours has some 20,000."""
+
+
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
     """Tells plain scalars from quoted ones and leaves their meaning to us."""
 
@@ -55,6 +59,8 @@ def load(path: Path, shown: str) -> Document:
     try:
         loader = _Loader(path.read_text(encoding="utf-8"))
         root = loader.get_single_node()
+    except RecursionError:
+        raise RulebookError(shown, None, "nested too deeply: a card has a few levels") from None
     except UnicodeDecodeError as error:
         raise RulebookError(shown, None, f"not UTF-8: {error}") from error
     except yaml.MarkedYAMLError as error:
@@ -65,10 +71,15 @@ def load(path: Path, shown: str) -> Document:
     document = Document(shown, None, {(): 1})
     if root is None:
         raise document.error((), "the file is empty")
-    return document._replace(value=_build(document, root, ()))
+    try:
+        return document._replace(value=_build(document, root, ()))
+    except RecursionError:
+        raise RulebookError(shown, None, "nested too deeply: a card has a few levels") from None
 
 
 def _build(document: Document, node: yaml.Node, path: Path_) -> Any:
+    if len(document.lines) > _MAX_VALUES:  # aliases of aliases make any number of them
+        raise document.error(path[:1], f"more than {_MAX_VALUES} values, aliases written out")
     document.lines.setdefault(path, node.start_mark.line + 1)
     if isinstance(node, yaml.MappingNode):
         return _mapping(document, node, path)
@@ -77,7 +88,10 @@ def _build(document: Document, node: yaml.Node, path: Path_) -> Any:
     if isinstance(node, yaml.ScalarNode) and not node.style:  # plain, so neither quoted nor a block
         for pattern, convert in _SCALARS:
             if pattern.match(node.value):
-                return convert(node.value)
+                try:
+                    return convert(node.value)
+                except ValueError:  # an integer of more than 4300 digits
+                    raise document.error(path, "a number has too many digits") from None
     return node.value
 
 
