@@ -159,8 +159,9 @@ def _entries(group: Plain, keys: Keys) -> Iterator[Entry]:
     over = [keys.indices(domain) for domain in group.get("over", ())]
     at = f"{group['at']}." if "at" in group else ""
     for name, (kind, *dims) in group["tensors"].items():
-        known = dims != ["?"]
-        shape = tuple(keys.size(dim) for dim in dims) if known else None
+        shape: tuple[int, ...] | None = ()  # of no tensor, where no layer has it: then no size is read
+        if all(over):
+            shape = tuple(keys.size(dim) for dim in dims) if dims != ["?"] else None
         yield _entry(at + name, over, shape, " x ".join(map(str, dims)), kind)
 
 

@@ -43,7 +43,10 @@ def _told(
         ("llama-bf16", {"rms_norm_eps": 0}, "fails"),
         ("llama-bf16", {"rms_norm_eps": 1.5}, "corrupt"),
         ("llama-bf16", {"initializer_range": 1.5}, "fails"),
+        ("llama-bf16", {"num_attention_heads": 0}, "fails"),
         ("qwen3moe-bf16", {"decoder_sparse_step": 0}, "fails"),
+        ("qwen3moe-bf16", {"head_dim": 2.0}, "fails"),
+        ("qwen3moe-bf16", {"head_dim": True}, "fails"),
         ("gemma3-bf16", {"query_pre_attn_scalar": -1}, "fails-late"),
         ("gemma3-bf16", {"sliding_window": 0}, "fails-late"),
     ],
@@ -58,6 +61,7 @@ def test_a_number_that_cannot_be(tmp_path: Path, base: str, changed: dict[str, A
     ("base", "changed"),
     [
         ("llama-bf16", {"attention_dropout": 3}),
+        ("qwen3moe-bf16", {"intermediate_size": -1}),  # no layer of this one is dense
         ("llama-bf16", {"eos_token_id": [2], "pad_token_id": -1}),
         ("llama-bf16", {"initializer_range": 1.0}),
         ("llama-bf16", {"max_position_embeddings": -1}),
@@ -78,3 +82,7 @@ def test_a_size_beyond_any_tensor_does_not_fit(tmp_path: Path) -> None:
 
 def test_more_layers_than_can_be_told_apart(tmp_path: Path) -> None:
     assert _told(tmp_path, "llama-bf16", {"num_hidden_layers": 10**5}) == ("unknown", ["num_hidden_layers"])
+
+
+def test_minus_one_layer_in_vllm(tmp_path: Path) -> None:
+    assert _told(tmp_path, "llama-bf16", {"num_hidden_layers": -1}, "vllm==0.32.0")[0] == "fails"

@@ -7,7 +7,7 @@ from functools import cache
 
 from ... import ruledata
 from ...checkpoint.nouns import Checkpoint
-from ...model import Location
+from ...model import Location, Outcome
 from .. import facts
 from ..base import Event
 from .numbers import layers_of, number_events
@@ -51,12 +51,13 @@ def model_type_events(ckpt: Checkpoint, names: Collection[str]) -> list[Event]:
 _NO_FLOATS = frozenset({"int8", "uint8", "int16", "int32", "int64", "bool"})
 
 
-def value_events(ckpt: Checkpoint, *, validated: bool) -> list[Event]:
+def value_events(ckpt: Checkpoint, *, validated: bool, uncountable: Outcome = "fails-late") -> list[Event]:
     """Return the values that the config class refuses, or that no model can be built with.
 
     ``validated``: the class checks its fields (transformers 5); before, some classes notice a wrong list of layers.
+    ``uncountable``: what becomes of -1 layers.
     """
-    events = number_events(ckpt, validated=validated)
+    events = number_events(ckpt, validated=validated, uncountable=uncountable)
     kinds, layers = ckpt.config.get("layer_types"), layers_of(ckpt.config)
     if (
         "auto_map" in ckpt.config

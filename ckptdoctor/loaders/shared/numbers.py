@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from math import isfinite
 from typing import Any
 
@@ -24,15 +24,18 @@ _TYPES = {
     dict: "dict",
     type(None): "null",
 }
-_OUTCOMES: dict[str, Outcome] = {"negative": "fails", "zero": "fails", "negative count": "fails-late"}
-"""What becomes of a fault (``Unknowable``): torch makes no such tensor; a model of -1 layers is built, and no more."""
+_OUTCOMES: dict[str, Outcome] = {"negative": "fails", "zero": "fails", "type": "fails"}
+"""What becomes of a fault (``Unknowable``): torch makes no such tensor."""
+_SIZES = ("_dim", "_size", "_heads", "_layers", "_rank", "_experts")
+_HEADS = ("num_attention_heads", "num_key_value_heads")
 _EPSILONS = ("rms_norm_eps", "layer_norm_eps", "layer_norm_epsilon", "norm_eps", "norm_epsilon")
 
 
-def number_events(ckpt: Checkpoint, *, validated: bool) -> list[Event]:
+def number_events(ckpt: Checkpoint, *, validated: bool, uncountable: Outcome = "fails-late") -> list[Event]:
     """Return the numbers that stop the load or spoil the model.
 
-    ``validated``: the config class checks the types of its fields (transformers 5).
+    ``validated``: the config class checks the types of its fields (transformers 5). ``uncountable``: what becomes of
+    -1 layers; transformers builds such a model, and no more.
     """
     config = ckpt.config
     if not config or "auto_map" in config:
@@ -40,7 +43,7 @@ def number_events(ckpt: Checkpoint, *, validated: bool) -> list[Event]:
     blueprint = _blueprint(config)
     found = _refused(config, blueprint, validated)
     if not found and blueprint is not None:
-        found = _impossible(config, blueprint)
+        found = _impossible(config, blueprint, uncountable)
     return [*found, *_harmful(config), *_in_attention(config)]
 
 
@@ -83,7 +86,7 @@ def _accepts(words: Collection[str], value: object) -> bool:
     return _TYPES.get(type(value), "") in words
 
 
-def _stored(config: Plain, keys: list[str]) -> Iterator[tuple[str, Any]]:
+def _stored(config: Plain, keys: Sequence[str]) -> Iterator[tuple[str, Any]]:
     """Yield the keys that the file has with their values; one of a section has a dot in it."""
     for key in keys:
         section, _, leaf = key.rpartition(".")
@@ -92,22 +95,35 @@ def _stored(config: Plain, keys: list[str]) -> Iterator[tuple[str, Any]]:
             yield key, place[leaf]
 
 
-def _impossible(config: Plain, blueprint: Plain) -> list[Event]:
-    if not any(_suspicious(value) for place in (config, *_sections(config)) for value in place.values()):
-        return []
+def _impossible(config: Plain, blueprint: Plain, uncountable: Outcome) -> list[Event]:
+    none = [
+        _event("value-impossible", "fails", k, v, why="no head is left")
+        for k, v in _stored(config, _HEADS)
+        if v == 0
+    ]
+    places = (config, *_sections(config))
+    if none or not any(_suspicious(key, value) for place in places for key, value in place.items()):
+        return none
     gap = expected(blueprint, config)
-    if not isinstance(gap, Gap) or gap.fault not in (*_OUTCOMES, "huge"):
+    outcomes = {**_OUTCOMES, "negative count": uncountable, "huge": "unknown"}
+    if not isinstance(gap, Gap) or gap.fault not in outcomes:
         return []
     names = (gap.key, *blueprint.get("alias", {}).get(gap.key, ()))
+    accepted = {
+        key: words.split() for words, keys in blueprint.get("fields", {}).items() for key in keys.split()
+    }
     return [
-        _event("value-impossible", _OUTCOMES.get(gap.fault, "unknown"), key, value, why=str(gap))
-        for key, value in _stored(config, list(names))
+        _event("value-impossible", outcomes[gap.fault], key, value, why=str(gap))
+        for key, value in _stored(config, names)
+        if gap.fault != "type" or not _accepts(accepted.get(key, ()), value)
     ]
 
 
-def _suspicious(value: object) -> bool:
+def _suspicious(key: str, value: object) -> bool:
     """Whether no size is like this; many a switch is 0, so the blueprint is to say."""
-    return type(value) is int and (value <= 0 or value > 1 << 16)
+    if type(value) is int:
+        return value <= 0 or value > 1 << 16
+    return key.endswith(_SIZES)
 
 
 def _sections(config: Plain) -> list[Plain]:

@@ -100,7 +100,7 @@ def _config_events(run: VllmRun) -> list[Event]:
     types = own | known_model_types(run.loaders["transformers"], "5") if own else own
     return [
         *model_type_events(run.ckpt, types),
-        *value_events(run.ckpt, validated=True),
+        *value_events(run.ckpt, validated=True, uncountable="fails"),
         *differing_class(run.ckpt),
     ]
 
