@@ -46,10 +46,13 @@ def test_lists_three_levels_and_leaves_out_what_tools_keep(tmp_path: Path) -> No
         ".ckptdoctor/x",
         "__pycache__/x",
         "sub/.git/x",
+        "sub/.ckptdoctor/x",
         "sub/deep/deeper/x",
     ]
     put(tmp_path, {**kept, **dict.fromkeys(skipped, b"")})
-    assert LocalSource(tmp_path).entries() == {name: Stat(len(data)) for name, data in sorted(kept.items())}
+    found = LocalSource(tmp_path).entries()
+    assert found.pop(".ckptdoctor") == Stat(0, "foreign")  # not one of its files, but that it is not ours
+    assert found == {name: Stat(len(data)) for name, data in sorted(kept.items())}
 
 
 def test_reads_spans(tmp_path: Path) -> None:
