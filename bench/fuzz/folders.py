@@ -1,7 +1,7 @@
 """Damaged checkpoints through the whole check and its renderers, in memory.
 
 A structure-aware mutator over the sound fixtures: it changes header JSON (types, numbers, names, nesting), offsets,
-index entries and config values, and now and then raw bytes. What breaks is written to ``fixtures/hostile`` as a recipe.
+index entries and config values, and now and then raw bytes. What breaks is written to ``fixtures/found`` (not committed) as a recipe.
 """
 
 from __future__ import annotations
@@ -144,7 +144,7 @@ def complaint(files: dict[str, bytes], targets: tuple[object, ...], *, whole: bo
 
 def keep(files: dict[str, bytes], why: str, number: int, seed: int) -> None:
     """Write a failing input down as a recipe."""
-    folder = ROOT / "fixtures/hostile"
+    folder = ROOT / "fixtures/found"
     folder.mkdir(parents=True, exist_ok=True)
     recipe = {"why": why[:300], "files": {name: {"hex": data.hex()} for name, data in files.items()}}
     (folder / f"fuzz-{seed}-{number}.json").write_text(json.dumps(recipe, indent=1))

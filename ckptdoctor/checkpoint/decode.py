@@ -95,6 +95,8 @@ def _bound(what: str, got: int, limit: int) -> None:
 
 def _by_msgspec(raw: bytes) -> Decoded | None:
     """Decode by msgspec's typed decoder; None when it refuses or a repeated key may be hidden."""
+    if not raw.isascii():
+        raw.decode("utf-8")  # msgspec passes over the strings of fields that nobody asked for
     try:
         tensors = _typed_decoder()(raw)
         metadata = _leading_metadata(raw) if METADATA in tensors else ...

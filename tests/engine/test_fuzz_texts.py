@@ -12,6 +12,7 @@ import pytest
 from bench.fuzz import headers, sound, texts
 from bench.fuzz.inputs import one
 from ckptdoctor import settings
+from ckptdoctor.checkpoint.header import parse
 from ckptdoctor.rulebook import document
 from ckptdoctor.ruledata import RulebookError
 from tests.conftest import ROOT
@@ -53,6 +54,18 @@ def test_any_damage_to_settings_baselines_cards_and_errors() -> None:
 def test_inputs_that_reached_new_code(number: int) -> None:
     """The corpus of ``python -m bench.guided``, less the sound files that it began with."""
     one(base64.b64decode(GUIDED[number]))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b'{"__metadata__":{"format":"\xff"}}',
+        b'{"__metadata__":{"\xff":"a","format":"pt"},"a":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}}',
+    ],
+)
+def test_bytes_that_the_fast_decoder_passes_over(text: bytes) -> None:
+    raw = len(text).to_bytes(8, "little") + text
+    assert [defect.code for defect in parse(raw, len(raw), "m", fast=True)[1]] == ["header-not-utf8"]
 
 
 def test_any_damage_to_a_header() -> None:
