@@ -1,7 +1,8 @@
 """Damaged checkpoints through the whole check and its renderers, in memory.
 
 A structure-aware mutator over the sound fixtures: it changes header JSON (types, numbers, names, nesting), offsets,
-index entries and config values, and now and then raw bytes. What breaks is written to ``fixtures/found`` (not committed) as a recipe.
+index entries and config values, and now and then raw bytes. What breaks is written to
+``fixtures/found`` (not committed) as a recipe.
 """
 
 from __future__ import annotations
