@@ -46,6 +46,8 @@ def _told(
         ("llama-bf16", {"num_attention_heads": 0}, "fails"),
         ("qwen3moe-bf16", {"decoder_sparse_step": 0}, "fails"),
         ("qwen3moe-bf16", {"head_dim": 2.0}, "fails"),
+        ("qwen3moe-bf16", {"num_experts_per_tok": 0}, "corrupt"),
+        ("qwen3moe-bf16", {"num_experts_per_tok": 5}, "fails-late"),
         ("qwen3moe-bf16", {"head_dim": True}, "fails"),
         ("gemma3-bf16", {"query_pre_attn_scalar": -1}, "fails-late"),
         ("gemma3-bf16", {"sliding_window": 0}, "fails-late"),

@@ -27,6 +27,7 @@ _TYPES = {
 _OUTCOMES: dict[str, Outcome] = {"negative": "fails", "zero": "fails", "type": "fails"}
 """What becomes of a fault (``Unknowable``): torch makes no such tensor."""
 _SIZES = ("_dim", "_size", "_heads", "_layers", "_rank", "_experts")
+_EXPERTS = ("num_local_experts", "num_experts", "n_routed_experts")
 _HEADS = ("num_attention_heads", "num_key_value_heads")
 _EPSILONS = ("rms_norm_eps", "layer_norm_eps", "layer_norm_epsilon", "norm_eps", "norm_epsilon")
 
@@ -44,7 +45,8 @@ def number_events(ckpt: Checkpoint, *, validated: bool, uncountable: Outcome = "
     found = _refused(config, blueprint, validated)
     if not found and blueprint is not None:
         found = _impossible(config, blueprint, uncountable)
-    return [*found, *_harmful(config), *_in_attention(config)]
+    chosen = _chosen_experts(config) if blueprint is not None and "experts" in blueprint else ()
+    return [*found, *_harmful(config), *_in_attention(config), *chosen]
 
 
 def shown(value: object) -> str:
@@ -156,6 +158,21 @@ def _in_attention(config: Plain) -> Iterator[Event]:
                 if value is None or (type(value) is int and value <= 0):
                     why = "layer_types has layers that need a window"
                     yield _event("value-impossible", "fails-late", key, value, why=why)
+
+
+def _chosen_experts(config: Plain) -> Iterator[Event]:
+    """Yield a choice of experts that cannot be made, or that leaves all of them out without a word."""
+    for section in ("", *(f"{key}." for key, value in config.items() if isinstance(value, dict))):
+        counts = [value for _, value in _stored(config, [f"{section}{name}" for name in _EXPERTS])]
+        experts = next((count for count in counts if type(count) is int and count > 0), 0)
+        for key, value in _stored(config, [f"{section}num_experts_per_tok"]):
+            if type(value) is not int or not experts:
+                continue
+            if value == 0:
+                yield _event("value-harmful", "corrupt", key, value)
+            elif not 0 < value <= experts:
+                why = f"there are {experts} experts"
+                yield _event("value-impossible", "fails-late", key, value, why=why)
 
 
 def layers_of(config: Plain) -> object:
