@@ -34,16 +34,31 @@ def recognise(leaves: tuple[Leaf, ...], state: QuantState | None) -> Stored:
     )
 
 
-def candidates(leaves: tuple[Leaf, ...]) -> list[Solution]:
+def candidates(leaves: tuple[Leaf, ...]) -> tuple[Solution, ...]:
     """Return every scheme of the rulebook that these tensors may be, the one that fits best first."""
+    known = formats()
+    if not _solved or _solved[0][0] is not known or len(_solved[0][1]) >= _KEPT:
+        _solved[:] = [(known, {})]
+    solved = _solved[0][1]
+    if leaves not in solved:
+        solved[leaves] = _candidates(leaves, known)
+    return solved[leaves]
+
+
+_KEPT = 1000
+_solved: list[tuple[tuple[Format, ...], dict[tuple[Leaf, ...], tuple[Solution, ...]]]] = []
+"""Formats in use → what has been solved with them: a module's tensors are asked about by parser and checks alike."""
+
+
+def _candidates(leaves: tuple[Leaf, ...], known: tuple[Format, ...]) -> tuple[Solution, ...]:
     by_name = {leaf.name: leaf for leaf in leaves}
     found = [
         solve(format_, roles)
-        for format_ in formats()
+        for format_ in known
         for roles in (_by_stem(format_, leaves) if format_.stemmed else (by_name,))
         if _identified(format_, roles)
     ]
-    return sorted(found, key=lambda solution: (solution.misfit, solution.strangers))
+    return tuple(sorted(found, key=lambda solution: (solution.misfit, solution.strangers)))
 
 
 def _identified(format_: Format, roles: dict[str, Leaf]) -> bool:

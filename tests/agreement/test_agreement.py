@@ -10,6 +10,8 @@ from tests.observe import score
 README = ROOT / "README.md"
 START, END = "<!-- agreement -->\n", "\n<!-- /agreement -->"
 
+pytestmark = pytest.mark.xdist_group("recorded")  # judged once, by one worker
+
 
 @pytest.fixture(scope="module")
 def triples() -> list[score.Triple]:

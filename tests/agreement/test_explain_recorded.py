@@ -6,6 +6,8 @@ import pytest
 
 from tests.observe import explained, score
 
+pytestmark = pytest.mark.xdist_group("recorded")  # judged once, by one worker
+
 
 @pytest.fixture(scope="module")
 def rows() -> list[explained.Explained]:

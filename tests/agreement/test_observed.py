@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,24 +13,23 @@ from ckptdoctor.engine import check_source
 from ckptdoctor.sources import open_source
 from ckptdoctor.targets import parse_target
 
-from ..observe import shown
+from ..observe import score, shown
 from ..observe.paths import SOUND
 from ..observe.versions import FORMATS, PACKED, read
 
+pytestmark = pytest.mark.xdist_group("recorded")  # judged once, by one worker
+
 
 def test_the_file_is_what_the_records_show(generated: Callable[[Path, str], None]) -> None:
-    generated(shown.FILE, shown.text(shown.table(shown.records())))
+    generated(shown.FILE, shown.text(shown.table(score.judged())))
 
 
 def test_a_run_that_went_otherwise_shows_nothing() -> None:
-    [record] = [
-        record
-        for record in shown.records()
-        if record["case"] == "bnb4-dq-nested-absmax-missing" and record["versions"].get("vllm") == "0.32.0"
-    ]
-    other = {**copy.deepcopy(record), "outcome": "fails"}
-    assert "bnb/missing-companion" in shown.table([record])
-    assert "bnb/missing-companion" not in shown.table([other])
+    [case] = [one for one in score.judged() if one.case.id == "bnb4-dq-nested-absmax-missing"]
+    [record] = [record for record in case.records if record["versions"].get("vllm") == "0.32.0"]
+    for outcome, seen in ((record["outcome"], True), ("fails", False)):
+        table = shown.table([score.judge(case.case, [{**record, "outcome": outcome}])])
+        assert ("bnb/missing-companion" in table) is seen
 
 
 def test_a_row_is_shown_by_the_facts_it_asks_for() -> None:

@@ -10,10 +10,11 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from typing import NamedTuple
+from functools import cache
+from typing import Any, NamedTuple
 
 from ckptdoctor.engine import check_source
-from ckptdoctor.model import OUTCOMES, Verdict
+from ckptdoctor.model import OUTCOMES, Report, Verdict
 from ckptdoctor.sources import open_source
 from ckptdoctor.targets import parse_target
 from tests.observe.cases import Case, adapter_base, load_cases, made
@@ -44,31 +45,43 @@ class Triple(NamedTuple):
         return self.observed == self.verdict.outcome
 
 
-def triples() -> Iterator[Triple]:
-    """Yield every recorded observation of a case that still exists, except those only this CPU causes."""
-    records: dict[str, list[dict[str, object]]] = {}
+class Judged(NamedTuple):
+    """A recorded case, made again and checked for exactly the targets that it was recorded with."""
+
+    case: Case
+    records: list[dict[str, Any]]
+    report: Report
+    alone: Report
+    """Of an adapter without its base; else the same report."""
+
+
+@cache
+def judged() -> list[Judged]:
+    """Return every recorded case that still exists, less the runs that only this CPU spoils. Judged once a process."""
+    records: dict[str, list[dict[str, Any]]] = {}
     for path in sorted(OBSERVED.glob("*.jsonl")):
-        for line in path.read_text().splitlines():
-            record = json.loads(line)
-            records.setdefault(record["case"], []).append(record)
-    for case in load_cases():
-        if case.id in records:
-            yield from _judge(case, [record for record in records[case.id] if record["outcome"] != "env"])
+        for record in map(json.loads, path.read_text(encoding="utf-8").splitlines()):
+            if record["outcome"] != "env":
+                records.setdefault(record["case"], []).append(record)
+    return [judge(case, records[case.id]) for case in load_cases() if case.id in records]
 
 
-def _judge(case: Case, records: list[dict[str, object]]) -> Iterator[Triple]:
-    names = [target_of(record) for record in records]
+def judge(case: Case, records: list[dict[str, Any]]) -> Judged:
+    """Check the checkpoint of ``case`` for the targets of ``records``."""
+    targets = [parse_target(ran_with(target_of(record), record)) for record in records]
     base = adapter_base(case)
     with made(case) as path:
-        report = check_source(
-            open_source(path),
-            [parse_target(ran_with(name, record)) for name, record in zip(names, records, strict=True)],
-            base=None if base is None else open_source(base),
-        )
-    for name, record, verdict in zip(names, records, report.verdicts, strict=True):
-        yield Triple(
-            case.id, name, case.outcome(str(record["outcome"])), verdict, _raised(record["exception"])
-        )
+        alone = check_source(open_source(path), targets)
+        report = alone if base is None else check_source(open_source(path), targets, base=open_source(base))
+    return Judged(case, records, report, alone)
+
+
+def triples() -> Iterator[Triple]:
+    """Yield every recorded observation beside our verdict."""
+    for case, records, report, _ in judged():
+        for record, verdict in zip(records, report.verdicts, strict=True):
+            outcome = case.outcome(str(record["outcome"]))
+            yield Triple(case.id, target_of(record), outcome, verdict, _raised(record["exception"]))
 
 
 def _raised(exception: object) -> str | None:

@@ -8,18 +8,14 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator
 
 from ckptdoctor import ruledata
-from ckptdoctor.engine import check_source
 from ckptdoctor.model import Finding, LoaderOutcome, Target
 from ckptdoctor.ruledata import Card, parse_version
-from ckptdoctor.sources import open_source
 from ckptdoctor.targets import parse_target
-from tests.observe.cases import Case, adapter_base, load_cases, made
-from tests.observe.paths import OBSERVED, ROOT
-from tests.observe.score import ran_with, target_of
+from tests.observe.paths import ROOT
+from tests.observe.score import Judged, judged, ran_with, target_of
 
 FILE = ROOT / "rules" / "observed.yaml"
 HEADER = """\
@@ -30,19 +26,13 @@ Shown = dict[str, dict[str, dict[str, list[str]]]]
 """Rule → loader (as its card names it) → ``computed`` or number of a row, from 1 → versions, oldest first."""
 
 
-def records() -> Iterator[dict[str, Any]]:
-    """Yield every record of a run."""
-    for path in sorted(OBSERVED.glob("*.jsonl")):
-        yield from map(json.loads, path.read_text(encoding="utf-8").splitlines())
-
-
-def table(records: Iterable[dict[str, Any]]) -> Shown:
-    """Judge the recorded cases again and return what the records show."""
+def table(cases: Iterable[Judged]) -> Shown:
+    """Return what the records of judged cases show."""
     cards = {card.id: card for card in ruledata.load().cards}
     found: dict[str, dict[str, dict[str, set[str]]]] = defaultdict(
         lambda: defaultdict(lambda: defaultdict(set))
     )
-    for finding, outcome in _confirmed(records):
+    for finding, outcome in _confirmed(cases):
         card = cards[finding.rule]
         place = _place(card, outcome.target, finding)
         if place is not None:
@@ -66,33 +56,18 @@ def _place(card: Card, target: Target, finding: Finding) -> tuple[str, str] | No
     return None if row is None else (loader, str(rows.index(row) + 1))
 
 
-def _confirmed(records: Iterable[dict[str, Any]]) -> Iterator[tuple[Finding, LoaderOutcome]]:
+def _confirmed(cases: Iterable[Judged]) -> Iterator[tuple[Finding, LoaderOutcome]]:
     """Yield every finding with each of its outcomes that the loader showed."""
-    by_case: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for record in records:
-        if record["outcome"] != "env":
-            by_case[record["case"]].append(record)
-    for case in load_cases():
-        if case.id in by_case:
-            yield from _of_case(case, by_case[case.id])
-
-
-def _of_case(case: Case, records: Sequence[dict[str, Any]]) -> Iterator[tuple[Finding, LoaderOutcome]]:
-    targets = [parse_target(ran_with(target_of(record), record)) for record in records]
-    did = {
-        target.label: case.outcome(record["outcome"]) for target, record in zip(targets, records, strict=True)
-    }
-    base = adapter_base(case)
-    with made(case) as path:
-        for onto in {
-            None,
-            base,
-        }:  # an adapter's findings are others where its base is not at hand, and as true
-            held = None if onto is None else open_source(onto)
-            for finding in check_source(open_source(path), targets, base=held).findings:
-                for outcome in finding.outcomes:
-                    if outcome.outcome == did[outcome.target.label] != "ok":
-                        yield finding, outcome
+    for case, records, report, alone in cases:
+        did = {
+            parse_target(ran_with(target_of(record), record)).label: case.outcome(record["outcome"])
+            for record in records
+        }
+        # An adapter's findings are others where its base is not at hand, and as true.
+        for finding in (*report.findings, *(() if alone is report else alone.findings)):
+            for outcome in finding.outcomes:
+                if outcome.outcome == did[outcome.target.label] != "ok":
+                    yield finding, outcome
 
 
 def text(shown: Shown) -> str:
@@ -106,7 +81,7 @@ def text(shown: Shown) -> str:
 
 def main() -> None:
     """Write the file."""
-    FILE.write_text(text(table(records())), encoding="utf-8")
+    FILE.write_text(text(table(judged())), encoding="utf-8")
 
 
 if __name__ == "__main__":
