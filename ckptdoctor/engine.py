@@ -160,13 +160,13 @@ def _run(card: ruledata.Card, context: Context, crashes: list[Crash]) -> Iterato
     try:
         for number, found in enumerate(_check(card.check)(context, card.params)):
             if number < _MENDED and isinstance(found, Hit):
-                found = _mended(card, context, found, crashes)
+                found = _with_repair(card, context, found, crashes)
             yield found
     except Exception as error:  # one bad rule must not cost the others their verdict
         crashes.append(Crash(card.id, _short(error)))
 
 
-def _mended(card: ruledata.Card, context: Context, hit: Hit, crashes: list[Crash]) -> Hit:
+def _with_repair(card: ruledata.Card, context: Context, hit: Hit, crashes: list[Crash]) -> Hit:
     """Add to a hit the edits that its card's repair knows for it; one that harms nobody needs none."""
     name = card.fix.get("edits", "")
     if not name or (hit.outcome is not None and all(word == "ok" for word in hit.outcome.values())):
