@@ -21,13 +21,9 @@ def expand(text: str) -> tuple[Target, ...]:
 
     Raises TargetError when the text cannot be used, or when no known release is in the range.
     """
-    items = [part.strip() for part in text.split(",") if part.strip()]
-    matches = [_CLAUSE.match(item) for item in items]
-    first = (matches[0]["name"] if matches[0] else items[0]) if items else ""
-    clauses = [found for found in matches if found and (found["name"] or first) == first]
+    first, clauses, others = _clauses(text)
     if not first or not any(found["op"] != "==" or found["value"].endswith("*") for found in clauses):
         return (parse_target(text),)
-    others = [item for item, found in zip(items[1:], matches[1:], strict=True) if found not in clauses]
     loader, named = split(",".join([first, *others]))
     known = sorted(releases(loader), key=ruledata.parse_version)
     chosen = [v for v in known if all(_holds(c["op"], c["value"], v, text) for c in clauses)]
@@ -39,6 +35,16 @@ def expand(text: str) -> tuple[Target, ...]:
         for v in chosen
     ]
     return tuple(target._replace(sweep=text) for target in made)
+
+
+def _clauses(text: str) -> tuple[str, list[re.Match[str]], list[str]]:
+    """Return the loader that a text begins with, what it says of that loader's version, and its other parts."""
+    items = [part.strip() for part in text.split(",") if part.strip()]
+    matches = [_CLAUSE.match(item) for item in items]
+    first = (matches[0]["name"] if matches[0] else items[0]) if items else ""
+    clauses = [found for found in matches if found and (found["name"] or first) == first]
+    others = [item for item, found in zip(items[1:], matches[1:], strict=True) if found not in clauses]
+    return first, clauses, others
 
 
 def _holds(sign: str, bound: str, version: str, text: str) -> bool:
