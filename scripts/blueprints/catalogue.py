@@ -214,7 +214,6 @@ CATALOGUE: dict[str, Recipe] = {
     "SmolVLMForConditionalGeneration": {},
     "Idefics3ForConditionalGeneration": {},
     "GraniteMoeHybridForCausalLM": {"joint": _granite_hybrid},
-    "BambaForCausalLM": {"joint": _state_heads("mamba_n_heads", "mamba_d_head", "mamba_expand")},
     "Mamba2ForCausalLM": {"joint": _state_heads("num_heads", "head_dim", "expand")},
     "ZambaForCausalLM": {},
     "Gemma4ForCausalLM": _gemma4(""),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from math import isfinite
+from math import inf
 from typing import Any
 
 from ... import ruledata
@@ -140,7 +140,8 @@ def _harmful(config: Plain) -> list[Event]:
             if not isinstance(value, (int, float)) or isinstance(value, bool):
                 continue
             epsilon = not key.endswith("rope_theta")
-            if not isfinite(value) or (abs(value) >= 1 if epsilon else value <= 0):
+            beyond = abs(value) >= 1 if epsilon else value <= 0
+            if beyond or not abs(value) < inf:  # an integer may be too large for a float
                 found.append(_event("value-harmful", "corrupt", key, value))
     return found
 
