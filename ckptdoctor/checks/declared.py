@@ -94,7 +94,7 @@ def _agree(key: str, declared: int, stored: int, width: int | None) -> bool:
     """Whether two numbers come to the same: one group a row, or as many groups either way."""
     if declared == stored:
         return True
-    if key != "group" or width is None:
+    if key != "group" or width is None or stored < 1:
         return False
     return (declared == -1 and stored == width) or -(-width // stored) == -(-width // max(1, declared))
 
