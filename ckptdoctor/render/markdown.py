@@ -39,6 +39,14 @@ def _report(report: Report, page: Page) -> Iterator[str]:
         yield from _finding(finding, [v.target for v in report.verdicts], page)
     if not report.findings and not report.nothing and not report.crashes:
         yield "Nothing found.\n"
+    remarks = list(_remarks(report))
+    yield from remarks
+    if remarks:
+        yield ""
+
+
+def _remarks(report: Report) -> Iterator[str]:
+    """Yield a line for each finding that was accepted, each rule that could not look and each crash."""
     for item in report.suppressed:
         yield f"- accepted: {code(item.finding.rule)} {plain(item.finding.message)} ({plain(item.reason)})"
     for skip in report.skips:
@@ -46,8 +54,6 @@ def _report(report: Report, page: Page) -> Iterator[str]:
             yield f"- could not look: {code(skip.rule)}: {plain(skip.reason)}"
     for crash in report.crashes:
         yield f"- **crash** in {code(crash.rule)}: {plain(crash.error)} (a bug in ckptdoctor)"
-    if report.suppressed or report.crashes or any(skip.kind == "blind" for skip in report.skips):
-        yield ""
 
 
 def _entry(entry: Entry) -> str:

@@ -11,11 +11,8 @@ from .layout import SEVERITY_STYLE, amount
 
 def standing(reports: Sequence[Report]) -> tuple[str, str]:
     """Return style and text; "Sound" only where every verdict is ``ok`` and nothing was accepted by a baseline."""
-    counts = Counter(finding.severity for report in reports for finding in report.findings)
+    style, parts = _found(reports)
     crashes = sum(len(report.crashes) for report in reports)
-    worst = next((severity for severity in SEVERITIES if counts[severity]), None)
-    style = SEVERITY_STYLE[worst] if worst else "ok"
-    parts = [amount(counts[severity], severity) for severity in SEVERITIES if counts[severity]]
     unread = _unread(reports)
     if any(report.unchanged for report in reports) and not crashes and not unread:
         return style, _between_versions(reports, parts)
@@ -23,6 +20,14 @@ def standing(reports: Sequence[Report]) -> tuple[str, str]:
         told = [*parts, f"{crashes} crashed"] if crashes else parts
         return "bad" if crashes else style, ", ".join(told)
     return unread or _clean(reports)
+
+
+def _found(reports: Sequence[Report]) -> tuple[str, list[str]]:
+    """Return the style of the worst severity, and how many findings there are of each."""
+    counts = Counter(finding.severity for report in reports for finding in report.findings)
+    severities = [severity for severity in SEVERITIES if counts[severity]]
+    style = SEVERITY_STYLE[severities[0]] if severities else "ok"
+    return style, [amount(counts[severity], severity) for severity in severities]
 
 
 def _unread(reports: Sequence[Report]) -> tuple[str, str] | None:

@@ -44,17 +44,25 @@ def verdict_lines(verdicts: Sequence[Verdict], page: Page) -> list[Line]:
     indent, lines = used if beside else 6, []
     told: set[str] = set()
     for entry, row in zip(table, rows, strict=True):
-        cells: Line = [Segment("  ")]
-        for number, (cell, wide) in enumerate(zip(row, widths, strict=True)):
-            cells += [pad(cell, wide), Segment("  " if number else " ")]
-        first, *rest = [
-            *_reason(entry.verdict, page, page.width - indent, told),
-            *[Segment(part, "dim") for part in fold(entry.extras, page.width - indent)],
-        ] or [Segment("")]
+        cells = _padded(row, widths)
+        first, *rest = _remarks(entry, page, page.width - indent, told) or [Segment("")]
         lines += [[*cells, first]] if beside else [cells, [Segment(" " * indent), first]]
         lines += [[Segment(" " * indent), more] for more in rest]
     table_lines = [line for line in lines if any(part.text.strip() for part in line)]
     return [*table_lines, *_compared(verdicts, page), *_footnotes(verdicts, page)]
+
+
+def _padded(row: Line, widths: Sequence[int]) -> Line:
+    cells: Line = [Segment("  ")]
+    for number, (cell, wide) in enumerate(zip(row, widths, strict=True)):
+        cells += [pad(cell, wide), Segment("  " if number else " ")]
+    return cells
+
+
+def _remarks(entry: Entry, page: Page, room: int, told: set[str]) -> Line:
+    """Return the lines that go with a row: why it is not ``ok``, then what else its target has."""
+    extras = [Segment(part, "dim") for part in fold(entry.extras, room)]
+    return [*_reason(entry.verdict, page, room, told), *extras]
 
 
 def _compared(verdicts: Sequence[Verdict], page: Page) -> list[Line]:
@@ -179,9 +187,13 @@ def _footnotes(verdicts: Sequence[Verdict], page: Page) -> list[Line]:
         found = ranges(group) if sweep else ()
         names = _common(found)
         if names:
-            fixed = {name: found[0].uses[name][0] for name in names}
-            same = all(item.uses[name] == (fixed[name],) * 2 for item in found for name in names)
-            what = ", ".join(f"{n} {v}" for n, v in fixed.items()) if same else " and ".join(names)
-            how = f"with {what}" if same else f"with the {what} that went with it"
-            texts.append(f"each {found[0].verdict.target.loader} {how}")
+            texts.append(f"each {found[0].verdict.target.loader} {_company(found, names)}")
     return [[Segment("    "), Segment(part, "dim")] for text in texts for part in fold(text, page.width - 4)]
+
+
+def _company(found: Sequence[Range], names: Sequence[str]) -> str:
+    """Return the packages beside each of several ranges, with their versions where those are the same for all."""
+    fixed = {name: found[0].uses[name][0] for name in names}
+    if all(item.uses[name] == (version,) * 2 for item in found for name, version in fixed.items()):
+        return "with " + ", ".join(f"{name} {version}" for name, version in fixed.items())
+    return f"with the {' and '.join(names)} that went with it"

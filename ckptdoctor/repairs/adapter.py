@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 
 from ..checkpoint.nouns import Checkpoint, View
 from ..loaders.adapter.tensors import CONFIG, WEIGHTS, Parts, parts
@@ -28,14 +29,22 @@ def targets(ckpt: Checkpoint, view: View, hit: Hit) -> Iterator[Edit]:
     """List in ``target_modules`` what has pairs in every layer, and nothing else."""
     found = _parts(ckpt)
     modules = found.pairs if found else {}
-    last = dict.fromkeys(module.rpartition(".")[2] for module in modules)
-    counts = {name: sum(m.rpartition(".")[2] == name for m in modules) for name in last}
+    counts = Counter(map(_last, modules))
     listed = ckpt.object(CONFIG).get("target_modules")
-    old = [name for name in listed if isinstance(name, str)] if isinstance(listed, list) else []
     if len(set(counts.values())) == 1 and all(pair.a and pair.b for pair in modules.values()):
-        kept = [name for name in old if any(m == name or m.endswith(f".{name}") for m in modules)]
-        more = [name for name in sorted(last) if not any(name == k.rpartition(".")[2] for k in kept)]
+        kept = _kept(listed, modules) if isinstance(listed, list) else []
+        more = sorted(counts.keys() - set(map(_last, kept)))
         yield from set_key(ckpt, CONFIG, "/target_modules", kept + more)
+
+
+def _last(module: str) -> str:
+    return module.rpartition(".")[2]
+
+
+def _kept(listed: Iterable[object], modules: Iterable[str]) -> list[str]:
+    """Return the names of ``target_modules`` that mean one of ``modules``, as peft reads them."""
+    names = [name for name in listed if isinstance(name, str)]
+    return [name for name in names if any(m == name or m.endswith(f".{name}") for m in modules)]
 
 
 def kind(ckpt: Checkpoint, view: View, hit: Hit) -> Iterator[Edit]:

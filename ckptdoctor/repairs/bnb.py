@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 from ..checkpoint.names import join
 from ..checkpoint.nouns import Checkpoint, Signature, View
@@ -30,8 +30,11 @@ def stored(ckpt: Checkpoint, view: View) -> Stored | None:
         return None
     if eight:
         return Stored(8)
-    if not four:
-        return Stored(0)
+    return _four_bit(four) if four else Stored(0)
+
+
+def _four_bit(four: Sequence[Signature]) -> Stored:
+    """Return how 4-bit weights are stored; what differs between them is left out."""
     kinds = {signature.stored.scheme.removeprefix("bnb-") for signature in four}
     dtypes = {weight.dtype for signature in four if (weight := signature.leaf("weight"))}
     return Stored(
@@ -72,6 +75,15 @@ def _declare(ckpt: Checkpoint, view: View) -> Iterator[Edit]:
     if not any(type(known.get(flag)) is bool for flag in FLAGS) and not states(known):
         yield from set_key(ckpt, CONFIG, _AT, block(found, skipped, _compute_dtype(ckpt, view)))
         return
+    for key, value in _corrected(found, known, skipped).items():
+        if key in known or key == "quant_method" or value:
+            yield from set_key(ckpt, CONFIG, f"{_AT}/{key}", value)
+
+
+def _corrected(
+    found: Stored, known: Mapping[str, object], skipped: Sequence[str] | None
+) -> dict[str, object]:
+    """Return the keys of the block ``known`` that tell how the weights are stored, as ``found`` has them."""
     wanted: dict[str, object] = {"load_in_4bit": found.bits == 4, "load_in_8bit": found.bits == 8}
     wanted |= {f"_{flag}": wanted[flag] for flag in FLAGS if f"_{flag}" in known}
     wanted |= {key: value for key, value in described(found).items() if key in known}
@@ -79,9 +91,7 @@ def _declare(ckpt: Checkpoint, view: View) -> Iterator[Edit]:
         wanted["quant_method"] = NAME
     if skipped is not None or known.get(SKIPPED) is not None:
         wanted[SKIPPED] = skipped
-    for key, value in wanted.items():
-        if key in known or key == "quant_method" or value:
-            yield from set_key(ckpt, CONFIG, f"{_AT}/{key}", value)
+    return wanted
 
 
 def drop_leftover(ckpt: Checkpoint, view: View, hit: Hit) -> Iterator[Edit]:

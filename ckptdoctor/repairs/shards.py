@@ -98,9 +98,15 @@ def _index_edits(ckpt: Checkpoint, weight_map: Mapping[str, str]) -> Iterator[Ed
                 yield from drop_key(ckpt, INDEX, "/weight_map" + member(name))
             yield from _size_edits(ckpt, _bytes(ckpt, set(weight_map.values())))
             return
+    yield from _written_whole(ckpt, weight_map)
+
+
+def _written_whole(ckpt: Checkpoint, weight_map: Mapping[str, str]) -> Iterator[Edit]:
+    """Write the index anew, with the metadata that the old one has."""
+    doc = ckpt.docs.get(INDEX)
     if INDEX in ckpt.entries and (doc is None or not doc.raw):
         return  # a pointer, or unread: what would be overwritten is not known
-    kept = value.get("metadata") if value else None
+    kept = doc.value.get("metadata") if doc and doc.value else None
     metadata = {
         **(kept if isinstance(kept, dict) else {}),
         "total_size": _bytes(ckpt, set(weight_map.values())),
