@@ -120,6 +120,16 @@ def _contexts(
 
 def _micro(context: Context, cards: Sequence[ruledata.Card]) -> Mapping[str, bytes]:
     """Fetch what the cards' checks declared, in one batch and within the budget."""
+    spans = _spans(context, _needs(context, cards))
+    chunks = context.ckpt.source.read_many(list(spans.values())) if spans else []
+    got = {name: data for name, data in zip(spans, chunks, strict=True) if not isinstance(data, Unavailable)}
+    read = context.ckpt.bytes_read
+    context.ckpt.bytes_read = read._replace(micro=read.micro + sum(map(len, got.values())))
+    return got
+
+
+def _needs(context: Context, cards: Sequence[ruledata.Card]) -> Mapping[str, Need]:
+    """Return what the cards' checks declared, by key: of one that several declare, the most bytes."""
     wanted: dict[str, Need] = {}
     for card in cards:
         check = _check(card.check)
@@ -128,9 +138,14 @@ def _micro(context: Context, cards: Sequence[ruledata.Card]) -> Mapping[str, byt
                 size = min(need.max_bytes, _MICRO_TENSOR)
                 if need.key not in wanted or wanted[need.key].max_bytes < size:
                     wanted[need.key] = need._replace(max_bytes=size)
+    return wanted
+
+
+def _spans(context: Context, needs: Mapping[str, Need]) -> dict[str, Span]:
+    """Return where to read ``needs``, as far as they are there and the budget lasts."""
     spans: dict[str, Span] = {}
     budget = _MICRO_TOTAL
-    for key, (tensor, size, file) in wanted.items():
+    for key, (tensor, size, file) in needs.items():
         shard = context.ckpt.shards.get(file or context.view.owner.get(tensor, ""))
         entry = shard.tensors.get(tensor) if shard else None
         if shard is None or entry is None or not shard.readable or size > budget:
@@ -139,11 +154,7 @@ def _micro(context: Context, cards: Sequence[ruledata.Card]) -> Mapping[str, byt
         length = max(0, min(size, end - begin))
         budget -= length
         spans[key] = Span(shard.name, 8 + shard.header_len + begin, length)
-    chunks = context.ckpt.source.read_many(list(spans.values())) if spans else []
-    got = {name: data for name, data in zip(spans, chunks, strict=True) if not isinstance(data, Unavailable)}
-    read = context.ckpt.bytes_read
-    context.ckpt.bytes_read = read._replace(micro=read.micro + sum(map(len, got.values())))
-    return got
+    return spans
 
 
 def _judged(card: ruledata.Card, context: Context, judge: Judge, crashes: list[Crash]) -> Iterator[Skip]:

@@ -79,12 +79,10 @@ def changed(report: Report) -> Report:
 
     A finding without an outcome for a target does no harm there. Loaders with one target have nothing to differ from.
     """
-    groups: dict[str, list[Verdict]] = {}
-    for verdict in report.verdicts:
-        groups.setdefault(verdict.target.loader, []).append(verdict)
+    groups = _by_loader(report.verdicts)
     several = [[v.target.label for v in group] for group in groups.values() if len(group) > 1]
     kept = tuple(finding for finding in report.findings if any(_differs(finding, g) for g in several))
-    moved = {name for name, group in groups.items() if len({(v.outcome, v.precision) for v in group}) > 1}
+    moved = {name for name, group in groups.items() if _disagree(group)}
     return report._replace(
         findings=kept,
         verdicts=tuple(v for v in report.verdicts if v.target.loader in moved),
@@ -94,6 +92,17 @@ def changed(report: Report) -> Report:
             len(report.findings) - len(kept),
         ),
     )
+
+
+def _by_loader(verdicts: Iterable[Verdict]) -> dict[str, list[Verdict]]:
+    groups: dict[str, list[Verdict]] = {}
+    for verdict in verdicts:
+        groups.setdefault(verdict.target.loader, []).append(verdict)
+    return groups
+
+
+def _disagree(verdicts: Iterable[Verdict]) -> bool:
+    return len({(verdict.outcome, verdict.precision) for verdict in verdicts}) > 1
 
 
 def _differs(finding: Finding, labels: Sequence[str]) -> bool:

@@ -73,6 +73,12 @@ def fix(
     except (FixError, OSError) as error:
         say(str(error))
         return NO_VERDICT
+    _tell(plan, applied, form, dry_run)
+    return FINDINGS if plan.changes and applied is None else exit_code([plan.after], "error")
+
+
+def _tell(plan: Plan, applied: str | None, form: str, dry_run: bool) -> None:
+    """Write what was done. Raises OutputError, which says too that a repair is done."""
     try:
         if form == "json":
             write(plan_page.as_json(plan, applied=applied), None)
@@ -83,7 +89,6 @@ def fix(
     except OutputError as error:
         done = "" if applied is None else f"; the repair {applied} is done, and undo takes it back"
         raise OutputError(error.message + done) from error
-    return FINDINGS if plan.changes and applied is None else exit_code([plan.after], "error")
 
 
 def may(yes: bool, dry_run: bool, question: str) -> bool:

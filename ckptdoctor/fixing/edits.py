@@ -35,17 +35,12 @@ def to_changes(ckpt: Checkpoint, edits: Sequence[Edit]) -> tuple[Change, ...]:
         if isinstance(edit, FileWrite):
             changes.append(_written(ckpt, edit))
         elif isinstance(edit, FileDrop):
-            if ckpt.entries[edit.file].size != edit.was or not 0 <= edit.size < edit.was:
-                raise Refused(f"{edit.file} has {ckpt.entries[edit.file].size} bytes, not {edit.was}")
-            changes.append(Truncate(edit.file, edit.size, edit.was))
+            changes.append(_cut(ckpt, edit))
     files = [change.file for change in changes if not isinstance(change, Rename)]
     if len(set(files)) != len(files):
         raise Refused("one file would be changed in two ways at once")
     changes += [_moved(ckpt, edit) for edit in edits if isinstance(edit, FileMove)]
-    renames = [edit.to for edit in edits if isinstance(edit, DirRename)]
-    if len(renames) > 1 or any("/" in name or name in ("", ".", "..") for name in renames):
-        raise Refused(f"{', '.join(renames)}: not one name for the directory")
-    return (*changes, *(Rename(name) for name in renames))
+    return (*changes, *_renames(edits))
 
 
 def overlaid(source: Source, changes: Iterable[Change]) -> Overlay:
@@ -83,11 +78,9 @@ def _renamed(label: str, name: str) -> str:
 
 def _json(ckpt: Checkpoint, edits: Sequence[Edit]) -> Iterator[Change]:
     """Yield one rewritten text per JSON file; the index follows the tensors that get other names."""
-    renamed = {edit.tensor: edit.to for edit in edits if isinstance(edit, TensorRename)}
     own = [edit for edit in edits if isinstance(edit, JsonSet | JsonDrop)]
     files = dict.fromkeys(edit.file for edit in own)
-    listed = ckpt.index.weight_map if ckpt.index else {}
-    names = {old: new for old, new in renamed.items() if old in listed}
+    names = _listed(ckpt, edits)
     if names and not any(isinstance(edit, FileWrite) and edit.file == INDEX for edit in edits):
         files[INDEX] = None
     for file in files:
@@ -100,6 +93,13 @@ def _json(ckpt: Checkpoint, edits: Sequence[Edit]) -> Iterator[Change]:
         except NoPlace as error:
             raise Refused(f"{file}: {error}") from error
         yield Replace(file, text.encode("utf-8"), raw)
+
+
+def _listed(ckpt: Checkpoint, edits: Sequence[Edit]) -> dict[str, str]:
+    """Return the new names of the renamed tensors that the index lists, by their old ones."""
+    renamed = {edit.tensor: edit.to for edit in edits if isinstance(edit, TensorRename)}
+    listed = ckpt.index.weight_map if ckpt.index else {}
+    return {old: new for old, new in renamed.items() if old in listed}
 
 
 def _edited(text: str, edits: Sequence[JsonSet | JsonDrop]) -> str:
@@ -142,6 +142,20 @@ def _written(ckpt: Checkpoint, edit: FileWrite) -> Change:
     if hashlib.sha256(raw).hexdigest() != edit.was:
         raise Refused(f"{edit.file} is not what it was")
     return Replace(edit.file, edit.content, raw)
+
+
+def _cut(ckpt: Checkpoint, edit: FileDrop) -> Change:
+    size = ckpt.entries[edit.file].size
+    if size != edit.was or not 0 <= edit.size < edit.was:
+        raise Refused(f"{edit.file} has {size} bytes, not {edit.was}")
+    return Truncate(edit.file, edit.size, edit.was)
+
+
+def _renames(edits: Sequence[Edit]) -> list[Change]:
+    names = [edit.to for edit in edits if isinstance(edit, DirRename)]
+    if len(names) > 1 or any("/" in name or name in ("", ".", "..") for name in names):
+        raise Refused(f"{', '.join(names)}: not one name for the directory")
+    return [Rename(name) for name in names]
 
 
 def _moved(ckpt: Checkpoint, edit: FileMove) -> Change:

@@ -14,7 +14,7 @@ from .. import ruledata
 from ..checkpoint import load
 from ..checkpoint.nouns import Checkpoint
 from ..engine import examine, paused_gc
-from ..model import OUTCOMES, Finding, Report, Target
+from ..model import OUTCOMES, Finding, Report, Target, Verdict
 from ..sources.base import Source
 from .changes import Change
 from .edits import overlaid, to_changes
@@ -150,20 +150,27 @@ def _fault(before: _State, after: _State, finding: Finding) -> str:
         return "the finding would still be there"
     if after.report.crashes:
         return f"the check would crash: {after.report.crashes[0].error}"
+    safe = finding.fix is not None and finding.fix.safety == "safe"
     better = False
     for was, verdict in zip(before.report.verdicts, after.report.verdicts, strict=True):
-        rank, new_rank = OUTCOMES.index(was.outcome), OUTCOMES.index(verdict.outcome)
-        better |= new_rank > rank
-        if new_rank < rank:
-            return f"{verdict.target.label} would go from {was.outcome} to {verdict.outcome}"
-        safe = finding.fix is not None and finding.fix.safety == "safe"
-        if safe and was.outcome == "ok" and verdict.precision != was.precision:
-            return f"{verdict.target.label} would read {verdict.precision} instead of {was.precision}"
+        better |= OUTCOMES.index(verdict.outcome) > OUTCOMES.index(was.outcome)
+        worse = _worse(was, verdict, safe=safe)
+        if worse:
+            return worse
     if before.sight == after.sight:
         minor = ("warning", "note") if better else ("note",)
         new = [item for key, item in now.items() if key not in old and item.severity not in minor]
         if new:
             return f"it would lead to {new[0].rule}: {new[0].message}"
+    return ""
+
+
+def _worse(was: Verdict, verdict: Verdict, *, safe: bool) -> str:
+    """Return how a repair would harm a target, "" when it does not; a safe one leaves a sound precision alone."""
+    if OUTCOMES.index(verdict.outcome) < OUTCOMES.index(was.outcome):
+        return f"{verdict.target.label} would go from {was.outcome} to {verdict.outcome}"
+    if safe and was.outcome == "ok" and verdict.precision != was.precision:
+        return f"{verdict.target.label} would read {verdict.precision} instead of {was.precision}"
     return ""
 
 

@@ -76,6 +76,11 @@ def _line(root: str, entry: Entry, record: Record) -> Iterator[str]:
     moved = [other.to for other in entry.records if other.kind == "move" and other.file == record.file]
     if moved and record.kind != "create" and os.path.lexists(inside(root, moved[0])):
         path = inside(root, moved[0])
+    yield from _content_line(path, record)
+
+
+def _content_line(path: str, record: Record) -> Iterator[str]:
+    """Yield what would change in the file at ``path``, if anything would."""
     if record.kind == "create":
         if digest_of(path) == record.now:
             yield f"{record.file}, which the repair made, goes"

@@ -156,17 +156,11 @@ def _unchanged(root: str, number: int, record: Record, entry: Entry) -> None:
         return
     path = _place(root, record, entry)
     regular(path, "Nothing was changed.")
-    later = (
-        f"{path}: expected what the repair left, got other bytes: it was changed since. Nothing was done. "
-        f"`ckptdoctor undo --forget {root}` takes back the rest."
-    )
-    if record.kind in ("replace", "create") and digest_of(path) != record.now:
-        raise FixError(later)
-    if record.kind in ("patch", "splice") and digest_of(path, record.now_size) != record.now:
-        raise FixError(later)
-    grown = any(other.kind in ("splice", "patch") and other.file == record.file for other in entry.records)
-    if record.kind == "truncate" and not grown and size_of(path) != record.now_size:
-        raise FixError(later)
+    if not _as_left(path, record, entry):
+        raise FixError(
+            f"{path}: expected what the repair left, got other bytes: it was changed since. Nothing was done. "
+            f"`ckptdoctor undo --forget {root}` takes back the rest."
+        )
     if record.kind == "move" and os.path.lexists(inside(root, record.file)):
         created = any(other.kind == "create" and other.file == record.file for other in entry.records)
         if not created:
@@ -174,3 +168,17 @@ def _unchanged(root: str, number: int, record: Record, entry: Entry) -> None:
                 f"{inside(root, record.file)}: expected that name to be free, got a file; nothing was changed. "
                 "Give it another name first."
             )
+
+
+def _as_left(path: str, record: Record, entry: Entry) -> bool:
+    """Whether the file at ``path`` holds what the repair left there; a moved one is not read."""
+    if record.kind in ("replace", "create"):
+        return digest_of(path) == record.now
+    if record.kind in ("patch", "splice"):
+        return digest_of(path, record.now_size) == record.now
+    if record.kind == "truncate":
+        grown = any(
+            other.kind in ("splice", "patch") and other.file == record.file for other in entry.records
+        )
+        return grown or size_of(path) == record.now_size
+    return True

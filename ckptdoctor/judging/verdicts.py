@@ -8,7 +8,7 @@ from .. import ruledata
 from ..checkpoint.nouns import Checkpoint, View
 from ..loaders.base import Reading
 from ..loaders.shared.weights import weight_bytes
-from ..model import Crash, Evidence, Finding, Outcome, Skip, Verdict, worst
+from ..model import Crash, Evidence, Finding, LoaderOutcome, Outcome, Skip, Target, Verdict, worst
 from .compared import compared, unearned
 
 _STRENGTH: tuple[Evidence, ...] = ("observed", "source", "assumed")
@@ -28,12 +28,7 @@ def verdicts(
 
 
 def _verdict(ckpt: Checkpoint, reading: Reading, findings: Sequence[Finding], doubt: str) -> Verdict:
-    mine = [
-        (finding, outcome)
-        for finding in findings
-        for outcome in finding.outcomes
-        if outcome.target.label == reading.target.label
-    ]
+    mine = _outcomes(findings, reading.target)
     outcome = worst([item.outcome for _, item in mine])
     deciding = [(finding, item) for finding, item in mine if item.outcome == outcome and outcome != "ok"]
     reason = deciding[0][0].message if deciding else ""
@@ -54,6 +49,16 @@ def _verdict(ckpt: Checkpoint, reading: Reading, findings: Sequence[Finding], do
         weights=None if outcome in ("fails", "unknown") else weight_bytes(ckpt, reading),
         compared=parts,
     )
+
+
+def _outcomes(findings: Sequence[Finding], target: Target) -> list[tuple[Finding, LoaderOutcome]]:
+    """Return what the findings say of one target, each with the finding that says it."""
+    return [
+        (finding, outcome)
+        for finding in findings
+        for outcome in finding.outcomes
+        if outcome.target.label == target.label
+    ]
 
 
 def _uses(reading: Reading) -> tuple[str, ...]:

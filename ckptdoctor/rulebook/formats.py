@@ -23,8 +23,8 @@ def compiled(formats: Formats) -> dict[str, Any]:
     rows = list(values.items())
     return {
         "each": {name: _own(value) for name, value in rows},
-        "methods": {method: name for name, value in rows for method in value.get("methods", ())},
-        "families": {family: name for name, value in rows for family in value.get("families", ())},
+        "methods": _owners(values, "methods"),
+        "families": _owners(values, "families"),
         "spellings": {
             other: value["methods"][0] for _, value in rows for other in value.get("spellings", ())
         },
@@ -47,6 +47,11 @@ def _own(value: Mapping[str, Any]) -> dict[str, Any]:
     return {key: item for key, item in value.items() if key not in _PROSE | _SHARED} | {
         "schemes": [*value.get("schemes", ()), *value.get("own_schemes", ())]
     }
+
+
+def _owners(values: Mapping[str, Any], key: str) -> dict[str, str]:
+    """Item under ``key`` → the format that states it."""
+    return {item: name for name, value in values.items() for item in value.get(key, ())}
 
 
 def _marks(values: Mapping[str, Any]) -> list[list[Any]]:
