@@ -228,14 +228,17 @@ def _plain(value: object) -> object:
     return value
 
 
+def _given_twice(members: _Pairs) -> str | None:
+    """Return the first field of an entry that occurs again, None where only others do."""
+    return next((name for name in _FIELDS if sum(key == name for key, _ in members) > 1), None)
+
+
 def _entry(value: object) -> Entry | tuple[str, str]:
     """Return the entry, or which field is wrong and why."""
     if isinstance(value, _Pairs):
         fields = dict(value)
-        if len(fields) != len(value):
-            for name in _FIELDS:
-                if sum(key == name for key, _ in value) > 1:
-                    return name, "given twice"
+        if len(fields) != len(value) and (twice := _given_twice(value)):
+            return twice, "given twice"
     elif isinstance(value, dict):
         fields = value
     else:

@@ -92,9 +92,7 @@ def _prefix_defect(head: bytes, size: int, name: str) -> Defect | None:
     starts = head[PREFIX : PREFIX + 1] == b"{"
     if size >= PREFIX and PREFIX + length <= size and length <= MAX_HEADER and starts:
         return None
-    found = None if starts else kind(head[:256])
-    if found is None and size > PREFIX and PREFIX + length > size and _printable(head[:PREFIX]):
-        found = "unknown"
+    found = _other_kind(head, size, length, starts)
     if found is not None:
         return _defect("wrong-magic", name, kind=found)
     if size < PREFIX:
@@ -104,6 +102,14 @@ def _prefix_defect(head: bytes, size: int, name: str) -> Defect | None:
     if length > MAX_HEADER:
         return _defect("header-too-large", name, stated=length, limit=MAX_HEADER)
     return _defect("header-start", name, byte=head[PREFIX : PREFIX + 1].hex())
+
+
+def _other_kind(head: bytes, size: int, length: int, starts: bool) -> str | None:
+    """Return what the file is instead of safetensors, ``unknown`` for other text, None where nothing says so."""
+    found = None if starts else kind(head[:256])
+    if found is None and size > PREFIX and PREFIX + length > size and _printable(head[:PREFIX]):
+        return "unknown"
+    return found
 
 
 def _printable(data: bytes) -> bool:

@@ -71,18 +71,24 @@ def read_states(
     chosen = list({blob.kin: blob for blob in reversed(wanted)}.values()) if sampled else wanted
     readable = _affordable(blob for blob in chosen if blob.span)
     found: dict[tuple[object, ...] | str, QuantState] = {}
+    for blob, state in _parsed(ckpt, readable):
+        found[blob.kin if sampled else blob.module] = state
+    unread = QuantState(defect="unreadable")
+    states = {blob.module: found.get(blob.kin if sampled else blob.module, unread) for blob in wanted}
+    return states, sampled
+
+
+def _parsed(ckpt: Checkpoint, blobs: list[Blob]) -> Iterator[tuple[Blob, QuantState]]:
+    """Yield the blobs that could be read with what they say; equal bytes are parsed once."""
     cache: dict[bytes, QuantState] = {}
-    spans = [blob.span for blob in readable if blob.span]
-    for blob, data in zip(readable, ckpt.source.read_many(spans) if spans else [], strict=True):
+    spans = [blob.span for blob in blobs if blob.span]
+    for blob, data in zip(blobs, ckpt.source.read_many(spans) if spans else [], strict=True):
         if isinstance(data, Unavailable):
             continue
         ckpt.bytes_read = ckpt.bytes_read._replace(micro=ckpt.bytes_read.micro + len(data))
         if data not in cache:
             cache[data] = parse(data)
-        found[blob.kin if sampled else blob.module] = cache[data]
-    unread = QuantState(defect="unreadable")
-    states = {blob.module: found.get(blob.kin if sampled else blob.module, unread) for blob in wanted}
-    return states, sampled
+        yield blob, cache[data]
 
 
 def _affordable(blobs: Iterable[Blob]) -> list[Blob]:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from ..checkpoint.index import bad_path
 from ..checkpoint.names import Templates, join, split
 from ..checkpoint.nouns import Checkpoint, Index
+from ..loaders.base import Event
 from ..loaders.shared.modules import architecture
 from ..model import MAX_LOCATIONS, Hit, Location, Outcome, Skip
 from . import shardfiles
@@ -41,21 +42,20 @@ def missing(context: Context, params: Params) -> Iterator[Hit | Skip]:
         for event in reading.events
         if event.code == "shard-missing"
     }
-    reads = [reading for reading in context.readings if index.file in reading.plan.files_read]
-    outcome: dict[str, Outcome] = {
-        reading.target.label: told[reading.target.label].outcome
-        if reading.target.label in told
-        else "unknown"
-        for reading in reads
-    }
     yield Hit(
         {"gone": len(gone), "named": len(index.by_file), "first": gone[0]},
         tuple(
             Location(index.file, _pointer(index.by_file[file][0]), note=file) for file in gone[:MAX_LOCATIONS]
         ),
-        outcome=outcome,
+        outcome=_outcomes(context, index, told),
         error={label: event.error for label, event in told.items() if event.error},
     )
+
+
+def _outcomes(context: Context, index: Index, told: Mapping[str, Event]) -> dict[str, Outcome]:
+    """Return what each loader that reads the index says of the files, ``unknown`` where it is silent."""
+    labels = [reading.target.label for reading in context.readings if index.file in reading.plan.files_read]
+    return {label: told[label].outcome if label in told else "unknown" for label in labels}
 
 
 def not_in_root(context: Context, params: Params) -> Iterator[Hit | Skip]:
@@ -187,10 +187,17 @@ def _compare(ckpt: Checkpoint) -> Difference | None:
     extra = {
         name: file for file in odd for name in ckpt.shards[file].tensors if index.weight_map.get(name) != file
     }
+    return _told_apart(lost, extra, index.weight_map)
+
+
+def _told_apart(
+    lost: Mapping[str, str], extra: Mapping[str, str], weight_map: Mapping[str, str]
+) -> Difference:
+    """Sort out what files lack of the index (``lost``) and what they hold beside it (``extra``); tensor → file."""
     return Difference(
         ghosts={name: file for name, file in lost.items() if name not in extra},
         elsewhere={name: file for name, file in lost.items() if name in extra},
-        unlisted={name: file for name, file in extra.items() if name not in index.weight_map},
+        unlisted={name: file for name, file in extra.items() if name not in weight_map},
     )
 
 

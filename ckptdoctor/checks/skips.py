@@ -129,12 +129,9 @@ def _quantises_anything(context: Context) -> bool:
 
 
 def _forgotten(context: Context, declared: Declared, found: Matched) -> Iterator[tuple[Signature, list[str]]]:
+    if not _lists_dense(declared, found):
+        return
     only = any(entry.effect == "only" for entry in found.entries)
-    format_ = registry.of(declared)
-    if found.doubt or not format_.states(declared) or not format_.skips.get("dense_is_listed"):
-        return
-    if format_.skips.get("list_optional") and not found.entries:
-        return
     named, wanted = found.of("skip"), found.of("only")
     meant = {module for modules in found.hinted for module in modules}
     for signature in _plain_linear(context, declared):
@@ -143,6 +140,14 @@ def _forgotten(context: Context, declared: Declared, found: Matched) -> Iterator
         ]
         if wrong:
             yield signature, wrong
+
+
+def _lists_dense(declared: Declared, found: Matched) -> bool:
+    """Whether a list is there, clear, and of a format in which it names the 16-bit modules."""
+    format_ = registry.of(declared)
+    if found.doubt or not format_.states(declared) or not format_.skips.get("dense_is_listed"):
+        return False
+    return bool(found.entries) or not format_.skips.get("list_optional")
 
 
 def _outcomes(context: Context, told: Mapping[str, Event], declared: Declared) -> dict[str, Outcome]:

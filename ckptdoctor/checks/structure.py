@@ -168,12 +168,17 @@ def tied_head(context: Context, params: Params) -> Iterator[Hit | Skip]:
     if head is None or embedding is None or a is None or b is None:
         return
     same = a.shape == b.shape
-    read = {context.micro.get(f"{name}.weight") for name in (head.template, embedding.template)}
-    if same and len(read) > 1 and None not in read:
+    if same and _differ(context, head.template, embedding.template):
         return  # they differ: that is told by `tie.overwritten`
     if same is params["same"]:
         facts: dict[str, Fact] = {"head": a.shape, "embedding": b.shape} if not same else {}
         yield Hit(facts, context.view.locate(head, "weight"))
+
+
+def _differ(context: Context, *modules: str) -> bool:
+    """Whether samples of the weights of all ``modules`` were read and are not the same."""
+    read = {context.micro.get(f"{name}.weight") for name in modules}
+    return len(read) > 1 and None not in read
 
 
 def tie_flags(context: Context, params: Params) -> Iterator[Hit | Skip]:

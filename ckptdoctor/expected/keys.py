@@ -74,6 +74,13 @@ class Keys:
         until = min(stop, self.size(domain.get("until", stop)))
         start = self.size(domain.get("offset", every - 1))
         chosen = [i for i in range(self.size(domain.get("from", 0)), until) if i % every == start]
+        chosen = self._kept(chosen, domain, stop)
+        if domain.get("inverse"):
+            return tuple(sorted(set(range(stop)).difference(chosen)))
+        return tuple(chosen)
+
+    def _kept(self, chosen: list[int], domain: Plain, stop: int) -> list[int]:
+        """Those of the ``chosen`` layers that the lists of a domain leave in, of a stack of ``stop`` layers."""
         if "except" in domain:
             excluded = self._whole_numbers(domain["except"])
             chosen = [i for i in chosen if i not in excluded]
@@ -85,9 +92,7 @@ class Keys:
             if len(kinds) < stop:
                 raise Unknowable(f"{domain['where']} is shorter than the stack of layers")
             chosen = [i for i in chosen if kinds[i] == domain["is"]]
-        if domain.get("inverse"):
-            return tuple(sorted(set(range(stop)).difference(chosen)))
-        return tuple(chosen)
+        return chosen
 
     def _kinds(self, key: str) -> list[Any]:
         """The items of a list, each by the word that the class takes it for."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 from .base import Leaf
@@ -45,11 +45,7 @@ def solve(format_: Format, leaves: Mapping[str, Leaf]) -> Solution:
     """Fit ``format_`` to ``leaves`` (role → tensor), choosing the values that leave the fewest faults."""
     faults = list(_unmet(format_, leaves))
     unexplained = sum(name not in format_.roles and name != "bias" for name in leaves)
-    shaped = {
-        name: leaves[name]
-        for name, role in format_.roles.items()
-        if name in leaves and leaves[name].dtype and role.shapes
-    }
+    shaped = _shaped(format_, leaves)
     if not shaped:
         return Solution(format_, {}, tuple(faults), unexplained)
     trials = [_try(format_, shaped, start) for start in _starts(format_)]
@@ -58,6 +54,15 @@ def solve(format_: Format, leaves: Mapping[str, Leaf]) -> Solution:
     best = [trial for trial in equal if not _overlong(trial[0])] or equal
     agreed = _agreed(values for values, _ in best)
     return Solution(format_, agreed, (*faults, *best[0][1]), unexplained)
+
+
+def _shaped(format_: Format, leaves: Mapping[str, Leaf]) -> dict[str, Leaf]:
+    """Return role → tensor where the scheme says something about the shape."""
+    return {
+        name: leaves[name]
+        for name, role in format_.roles.items()
+        if name in leaves and leaves[name].dtype and role.shapes
+    }
 
 
 def _overlong(values: Mapping[str, int]) -> bool:
@@ -105,9 +110,18 @@ def _try(
     leading = _common(_leading(format_, leaves))
     known = {name: value for name, value in start.items() if isinstance(value, int)}
     known["rank"] = len(leading) + 2
-    whole_rows = start.get("group") == "in"
     pairs = [pair for name, leaf in leaves.items() for pair in _pairs(format_.roles[name], leaf)]
     pairs.sort(key=lambda pair: (len(pair[0].under), pair[0].divisor * pair[0].constant))
+    _settle(pairs, known, whole_rows=start.get("group") == "in")
+    faults = [_shape(format_.roles[name], leaf, known, leading) for name, leaf in leaves.items()]
+    return known, [fault for fault in faults if fault is not None]
+
+
+def _settle(pairs: Sequence[tuple[Monomial, int]], known: dict[str, int], *, whole_rows: bool) -> None:
+    """Add to ``known`` what dimensions and their sizes give, until they give nothing more.
+
+    ``whole_rows``: a group is a row.
+    """
     for _ in range(len(pairs)):
         before = len(known)
         for dim, size in pairs:
@@ -120,8 +134,6 @@ def _try(
                 known["group"] = known["in"]
         if len(known) == before:
             break
-    faults = [_shape(format_.roles[name], leaf, known, leading) for name, leaf in leaves.items()]
-    return known, [fault for fault in faults if fault is not None]
 
 
 def _leading(format_: Format, leaves: Mapping[str, Leaf]) -> Iterator[tuple[int, ...]]:

@@ -162,7 +162,7 @@ def is_safe(pattern: str, most: int = MAX_REPEATS) -> bool:
         group = open_groups[-1]
         if token == "+" and repeated:  # possessive, from Python 3.11 on; an error before
             return False
-        repeated = token in ("*", "+", "?") or token.startswith("{")
+        repeated = token.startswith(("*", "+", "?", "{"))
         if token.startswith("(") and token[:2] in ("(", "(?"):
             open_groups.append(_Group())
         elif token == ")":

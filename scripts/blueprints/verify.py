@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import product
 
 from ckptdoctor.expected.blueprint import Entry, Expected, starred
-from ckptdoctor.expected.comparison import compare
+from ckptdoctor.expected.comparer import compare
 from ckptdoctor.expected.grouping import grouped
 
 from .names import respelled

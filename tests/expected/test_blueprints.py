@@ -16,7 +16,8 @@ import pytest
 import yaml
 
 from ckptdoctor.expected.blueprint import Expected, Gap, expected, select, starred
-from ckptdoctor.expected.comparison import Comparison, compare
+from ckptdoctor.expected.comparer import compare
+from ckptdoctor.expected.comparison import Comparison
 from ckptdoctor.expected.formula import BadFormula, Unknowable, evaluate, parse
 from ckptdoctor.expected.grouping import grouped
 

@@ -8,7 +8,8 @@ from typing import NamedTuple
 from ... import ruledata
 from ...checkpoint.nouns import Checkpoint, Signature, View
 from ...expected.blueprint import Expected, expected, select
-from ...expected.comparison import Comparison, compare
+from ...expected.comparer import compare
+from ...expected.comparison import Comparison
 
 DENSE = frozenset({"bf16", "f16", "f32", "f64"})
 _INTEGERS = frozenset({"u8", "i8", "i16", "i32"})
