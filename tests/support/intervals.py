@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -16,6 +17,9 @@ from ckptdoctor.sources.base import Span
 from ckptdoctor.sources.memory import MemorySource
 from ckptdoctor.targets import TargetError, parse_target
 
+from ..exam import sketch
+from ..exam.damages import DAMAGES
+from ..exam.run import EXAM
 from ..observe.cases import Case, load_cases, materialise, read_case
 
 FILE = Path(__file__).parent / "intervals.yaml"
@@ -40,7 +44,10 @@ def entries() -> list[Entry]:
     found = []
     for row in _file()["cases"]:
         recipe = {key: value for key, value in row.items() if key != "verdicts"}
-        case = known[row["case"]] if "case" in row else read_case(recipe, "intervals")
+        if "exam" in row:
+            case = Case(f"{row['exam']}-{row['damage']}", row["exam"], row["exam"], row["damage"], "exam")
+        else:
+            case = known[row["case"]] if "case" in row else read_case(recipe, "intervals")
         found.append(Entry(case, row["verdicts"]))
     return found
 
@@ -66,6 +73,13 @@ def _label(text: str) -> str:
 
 def held(case: Case) -> MemorySource:
     """Return a case as files in memory: states and micro-reads are fetched when its directory is gone."""
+    if case.family == "exam":
+        sound = sketch.from_json(
+            json.loads((EXAM / "models" / f"{case.base}.json").read_text(encoding="utf-8"))
+        )
+        broken = DAMAGES[case.why](sound)
+        assert broken is not None, case.id
+        return sketch.source(broken, case.name)
     with TemporaryDirectory() as folder:
         source = open_source(materialise(case, Path(folder)))
         stats = source.entries()
