@@ -2,7 +2,7 @@
 
 Run in an environment with torch 2.13.0 and transformers 5.23.0 (ckptdoctor itself needs neither):
 
-    pip install torch==2.13.0 && pip install transformers==5.23.0 pillow
+    pip install torch==2.13.0 && pip install transformers==5.23.0 pillow msgspec jsonschema PyYAML
     python scripts/architectures.py                     # every architecture of the catalogue
     python scripts/architectures.py LlamaForCausalLM    # one
     python scripts/architectures.py --check             # verify the files against transformers, write nothing
