@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from .. import ruledata
 from ..checkpoint.nouns import Checkpoint, View
 from ..loaders.base import Reading
-from ..loaders.shared.weights import weight_bytes
+from ..memory.weights import weights
 from ..model import Crash, Evidence, Finding, LoaderOutcome, Outcome, Skip, Target, Verdict, worst
 from .compared import compared, unearned
 
@@ -46,7 +46,7 @@ def _verdict(ckpt: Checkpoint, reading: Reading, findings: Sequence[Finding], do
         reason=reason,
         uses=_uses(reading),
         tensor_parallel=reading.tensor_parallel,
-        weights=None if outcome in ("fails", "unknown") else weight_bytes(ckpt, reading),
+        weights=None if outcome in ("fails", "unknown") else weights(ckpt, reading).total,
         compared=parts,
     )
 
