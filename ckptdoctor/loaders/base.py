@@ -74,6 +74,8 @@ class Reading(NamedTuple):
     shapes: Aspect = Aspect("no", "this loader's model compares none")
     keeps_wide_floats: bool = False
     """float32 and float64 stay so where config.json says it; other loaders choose a dtype of their own."""
+    rebuilds: bool = False
+    """Parameters are those of an engine of its own: layers fused, a vocabulary padded, floats of 16 bits."""
 
 
 class Run:

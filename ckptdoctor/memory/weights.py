@@ -24,18 +24,10 @@ def weights(ckpt: Checkpoint, reading: Reading, *, device: str = "cuda") -> Weig
     if not reading.loaded_as:
         return Weights(None, unknown=reading.plan.unknown or "nothing is loaded")
     view = ckpt.view(reading.plan.files)
-    vllm = _is_vllm(reading)
-    known = architecture(ckpt, view, "class" if vllm else "type")
-    keeper: Keeper = (InVllm if vllm else InTransformersOnCpu if device == "cpu" else InTransformers)(
-        reading, known
-    )
+    known = architecture(ckpt, view, "class" if reading.rebuilds else "type")
+    plain = InTransformersOnCpu if device == "cpu" else InTransformers
+    keeper: Keeper = (InVllm if reading.rebuilds else plain)(reading, known)
     return _summed(view, reading, keeper, Surplus(known.expected, view), Shares.of(ckpt.config, reading))
-
-
-def _is_vllm(reading: Reading) -> bool:
-    target = reading.target
-    inside = target.loader == "unsloth" and target.options.get("fast_inference", True) is not False
-    return target.loader == "vllm" or inside
 
 
 def _summed(view: View, reading: Reading, keeper: Keeper, surplus: Surplus, shares: Shares) -> Weights:

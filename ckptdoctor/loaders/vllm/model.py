@@ -60,7 +60,8 @@ class Vllm(Loader):
         why = run.plan.unknown or read.doubt or "not every file could be read"
         names, shapes = compared(run.view, run.known) if complete else uncompared(why)
         reading = run.reading(found, read.loaded_as, read.doubt)
-        return reading._replace(names=names, shapes=shapes, tensor_parallel=parallel.legal(run, method))
+        sizes = parallel.legal(run, method)
+        return reading._replace(names=names, shapes=shapes, tensor_parallel=sizes, rebuilds=True)
 
     def skip_list(self, data: Data) -> SkipList:
         """``is_layer_skipped_bnb``, asked about fused layers."""
