@@ -49,7 +49,9 @@ def check_source(
     """
     with paused_gc():
         rulebook = ruledata.load()
-        cards = [card for card in rulebook.cards if _wanted(card.id, select, ignore)]
+        cards: Sequence[ruledata.Card] = rulebook.cards
+        if select or ignore:
+            cards = [card for card in cards if _wanted(card.id, select, ignore)]
         ckpt = load(source, metadata_only=metadata_only, progress=progress)
         if base is not None:
             ckpt.base = load(base, metadata_only=True)
@@ -186,6 +188,8 @@ def _with_repair(card: ruledata.Card, context: Context, hit: Hit, crashes: list[
     try:
         repair: Repair = getattr(import_module(f"ckptdoctor.repairs.{module}"), function)
         edits = tuple(repair(context.ckpt, context.view, hit))
+    except UnsafeRegex:  # what such an expression names is not looked up, so what it leaves to list is not known
+        return hit
     except Exception as error:  # a repair that fails must not cost the finding
         crashes.append(Crash(card.id, f"repair {name}: {_short(error)}"))
         return hit

@@ -20,13 +20,11 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from ckptdoctor.targets import default_targets, parse_target
-
-from . import folders, headers, texts
+from . import bases, folders, headers, texts
 
 GROWTH = 300
 """MB of peak memory above the start that count as unbounded."""
-BLOCK = {"headers": 10_000, "folders": 50, "texts": 2}
+BLOCK = {"headers": 10_000, "folders": 250, "texts": 2}
 """Inputs between two looks at the clock."""
 MAX_BROKEN = 20
 Block = Callable[[int, random.Random], Iterator[str]]
@@ -35,27 +33,17 @@ Block = Callable[[int, random.Random], Iterator[str]]
 
 def lanes(seed: int) -> dict[str, Block]:
     """Return name → the function that tries a block of inputs."""
-    sound = folders.sound()
-    cut = headers.bases(sound)
-    targets = (*default_targets(), parse_target("vllm==0.27.1"), parse_target("unsloth==2025.3.10"))
+    cut = headers.bases(bases.sound())
 
     def of_headers(count: int, rng: random.Random) -> Iterator[str]:
         for number in range(count):
             raw = headers.mutate(cut[int(rng.random() * len(cut))], rng)
             why = headers.complaint(raw, thorough=number % 8 == 0)
             if why:
-                folders.keep({"model.safetensors": raw}, why, number, seed)
+                folders.keep(bases.Folder({"model.safetensors": raw}), why, f"header-{seed}-{number}")
                 yield why
 
-    def of_folders(count: int, rng: random.Random) -> Iterator[str]:
-        for number in range(count):
-            files = folders.mutate(rng.choice(sound), rng)
-            why = folders.complaint(files, targets)
-            if why:
-                folders.keep(files, why, number, seed)
-                yield why
-
-    return {"headers": of_headers, "folders": of_folders, "texts": lambda n, rng: iter(texts.run(n, rng))}
+    return {"headers": of_headers, "folders": folders.block, "texts": lambda n, rng: iter(texts.run(n, rng))}
 
 
 def until(

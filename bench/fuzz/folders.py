@@ -1,151 +1,142 @@
-"""Damaged checkpoints through the whole check and its renderers, in memory.
+"""Damaged checkpoints through the whole check, a renderer, and now and then the plan of repairs; all in memory.
 
-A structure-aware mutator over the sound fixtures: it changes header JSON (types, numbers, names, nesting), offsets,
-index entries and config values, and now and then raw bytes. What breaks is written to
-``fixtures/found`` (not committed) as a recipe.
+Each input goes to one target and one format, drawn by lot, so that a million of them is a matter of an hour. What
+breaks is written to ``fixtures/found`` (not committed) as a recipe.
 """
 
 from __future__ import annotations
 
 import json
 import random
-import struct
 import time
-from pathlib import Path
+import traceback
+from collections.abc import Iterator
+from functools import cache
+from typing import NamedTuple
 
-from ckptdoctor.checkpoint import load
 from ckptdoctor.engine import check_source
-from ckptdoctor.loaders.base import default_files
-from ckptdoctor.model import Report
-from ckptdoctor.render import Page, render
-from ckptdoctor.sources.memory import MemorySource
+from ckptdoctor.fixing.plan import Planner
+from ckptdoctor.model import Target
+from ckptdoctor.render import FORMATS, Page, plan, render
+from ckptdoctor.targets import default_targets, parse_target
 
-ROOT = Path(__file__).parents[2]
+from . import bases, promises
+from .bases import ADAPTER, ROOT, Folder
+from .damage import damaged
+
 HANG = 2.0
 """CPU seconds after which an input counts as a hang."""
-FORMS = ("json", "text", "sarif", "github", "markdown")
-NASTY: tuple[object, ...] = (
-    None, True, False, 0, -1, 1, 2**31, 2**63, 2**64, 10**400, 1.5, -0.0, float("inf"), "", "x" * 5000, "\x1b[31m",
-    "../../etc/passwd", "/etc/passwd", "a\\b", "\u202e", [], [[]], {}, {"a": 1}, [1, 2, 3], [-1], [None], "BF16",
-    "(a+)+$", "re:.*", "*" * 40, ".", "..", "model.layers.0",
+OTHERS = (
+    "transformers==4.57.6", "vllm==0.27.1,tp=2", "vllm==0.20.0", "unsloth==2025.3.10", "peft", "sglang", "tgi",
+    "llama.cpp",
 )  # fmt: skip
+PAGES = (Page(), Page(width=40, unicode=False), Page(verbose=True, base="/work"))
+FORMS = tuple(FORMATS)
 
 
-DEEP = "deep nesting goes here"
+class Trial(NamedTuple):
+    """How one input is looked at."""
+
+    targets: tuple[Target, ...]
+    form: str
+    page: Page = PAGES[0]
+    metadata_only: bool = False
+    base: Folder | None = None
+    """The model that an adapter is checked against."""
+    planned: bool = False
+    """Its repairs are planned."""
+    twice: bool = False
+    """It is checked again, and says the same."""
+    valid: bool = False
+    """Its report is held against the schema."""
 
 
-def _dumps(value: object) -> bytes:
-    """Serialise, with ``DEEP`` spelled out (json.dumps would run out of stack on it)."""
-    return json.dumps(value).replace(f'"{DEEP}"', "[" * 3000 + "]" * 3000).encode()
+@cache
+def targets() -> tuple[Target, ...]:
+    """Return every target that is drawn."""
+    return (*default_targets(), *map(parse_target, OTHERS))
 
 
-def sound() -> list[dict[str, bytes]]:
-    """Return the sound fixtures as file name → bytes (weights cut to the header: their values are never read)."""
-    folders = [path for path in sorted((ROOT / "fixtures/sound").iterdir()) if path.is_dir()]
-    return [
-        {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.is_file()}
-        for folder in folders
-    ]
+def drawn(folder: Folder, rng: random.Random) -> Trial:
+    """Draw how an input is looked at."""
+    known = targets()
+    lot = rng.random()
+    on = bases.models()[int(rng.random() * len(bases.models()))] if ADAPTER in folder.files else None
+    return Trial(
+        targets=known if lot < 0.02 else (known[int(rng.random() * len(known))],),
+        form=FORMS[int(rng.random() * len(FORMS))],
+        page=PAGES[int(rng.random() * len(PAGES))],
+        metadata_only=rng.random() < 0.1,
+        base=on if rng.random() < 0.5 else None,
+        planned=rng.random() < 0.04,
+        twice=rng.random() < 0.02,
+        valid=rng.random() < 0.005,
+    )
 
 
-def mutate(files: dict[str, bytes], rng: random.Random) -> dict[str, bytes]:
-    """Return a copy of a checkpoint with one to four things damaged."""
-    files = dict(files)
-    for _ in range(rng.randint(1, 4)):
-        name = rng.choice(list(files) or ["config.json"])
-        data = files.get(name, b"{}")
-        kind = rng.random()
-        if kind < 0.08:
-            files[name] = _bytes(data, rng)
-        elif kind < 0.12:
-            files.pop(name, None)
-        elif name.endswith(".safetensors"):
-            files[name] = _header(data, rng)
-        else:
-            files[name] = _document(data, rng)
-    return files
+def everything(folder: Folder) -> Trial:
+    """Return the trial that leaves nothing out."""
+    on = bases.models()[0] if ADAPTER in folder.files else None
+    return Trial(targets(), "json", base=on, planned=True, twice=True, valid=True)
 
 
-def _bytes(data: bytes, rng: random.Random) -> bytes:
-    cut = rng.randrange(len(data) + 1) if data else 0
-    choice = rng.randrange(4)
-    if choice == 0:
-        return data[:cut]
-    if choice == 1:
-        return data + bytes(rng.randrange(256) for _ in range(rng.randrange(1, 64)))
-    if choice == 2:
-        return data[:cut] + bytes([rng.randrange(256)]) + data[cut + 1 :]
-    return struct.pack("<Q", rng.choice([0, 1, 2**20, 2**40, 2**63, len(data) * 2])) + data[8:]
-
-
-def _header(data: bytes, rng: random.Random) -> bytes:
-    try:
-        (length,) = struct.unpack("<Q", data[:8])
-        header = json.loads(data[8 : 8 + length])
-    except (struct.error, ValueError, RecursionError):
-        return _bytes(data, rng)
-    body = data[8 + length :]
-    header = _value(header, rng)
-    text = _dumps(header)
-    if rng.random() < 0.1:
-        text = text.replace(b'"shape"', rng.choice([b'"data_offsets"', b'"dtype"', b'"shape" ']), 1)
-    return struct.pack("<Q", len(text)) + text + body
-
-
-def _document(data: bytes, rng: random.Random) -> bytes:
-    try:
-        value = json.loads(data)
-    except (ValueError, RecursionError):
-        return _bytes(data, rng)
-    return _dumps(_value(value, rng))
-
-
-def _value(value: object, rng: random.Random, depth: int = 0) -> object:
-    """Change one place somewhere in a JSON value."""
-    if depth > 6 or rng.random() < 0.12 or not isinstance(value, dict | list) or not value:
-        if rng.random() < 0.02:
-            return DEEP if depth else value
-        return rng.choice(NASTY) if depth else value
-    if isinstance(value, list):
-        place = rng.randrange(len(value))
-        return [*value[:place], _value(value[place], rng, depth + 1), *value[place + 1 :]]
-    key = rng.choice(list(value))
-    changed = dict(value)
-    choice = rng.random()
-    if choice < 0.1:
-        del changed[key]
-    elif choice < 0.2:
-        changed[str(rng.choice(NASTY))[:200]] = changed.pop(key)
-    elif choice < 0.25:
-        changed[f"{key}.0.{rng.randrange(10**6)}"] = changed[key]
-    else:
-        changed[key] = _value(value[key], rng, depth + 1)
-    return changed
-
-
-def complaint(files: dict[str, bytes], targets: tuple[object, ...], *, whole: bool = True) -> str:
-    """Return what went wrong with one input, "" when nothing did; not ``whole`` parses it and builds its view only."""
+def complaint(folder: Folder, trial: Trial) -> str:
+    """Return what went wrong with one input, "" when nothing did."""
     begun = time.process_time()
-    source = MemorySource("model", files)
     try:
-        if whole:
-            report: Report = check_source(source, targets)  # type: ignore[arg-type]
-            if report.crashes:
-                return f"crashed in {report.crashes[0].rule}: {report.crashes[0].error}"
-            for form in FORMS:
-                render(form, [report], Page())
-        else:
-            ckpt = load(source)
-            ckpt.view(default_files(ckpt))
+        why = _broken(folder, trial)
     except Exception as error:
-        return f"raised {type(error).__name__}: {error}"
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        why = f"raised {type(error).__name__}: {error} at {place.name}"
     spent = time.process_time() - begun
-    return f"took {spent:.1f} s" if spent > HANG else ""
+    limit = HANG * (1 + len(trial.targets) + 20 * trial.planned)
+    return why or (f"took {spent:.1f} s" if spent > limit else "")
 
 
-def keep(files: dict[str, bytes], why: str, number: int, seed: int) -> None:
+def _broken(folder: Folder, trial: Trial) -> str:
+    def check() -> promises.Report:
+        on = None if trial.base is None else trial.base.source
+        return check_source(folder.source, trial.targets, metadata_only=trial.metadata_only, base=on)
+
+    report = check()
+    why = promises.of_report(report, trial.targets)
+    why = why or promises.of_page(trial.form, render(trial.form, [report], trial.page))
+    if trial.valid:
+        why = why or promises.of_schema(render("json", [report], trial.page))
+    if trial.twice:
+        why = why or promises.of_two(report, check())
+    return why or (_plan_broken(folder, trial) if trial.planned else "")
+
+
+def _plan_broken(folder: Folder, trial: Trial) -> str:
+    found = Planner(
+        folder.source, trial.targets, unsafe=trial.form == "json", metadata_only=trial.metadata_only
+    ).plan()
+    for report in (found.before, found.after):
+        why = promises.of_report(report, trial.targets)
+        if why:
+            return f"plan: {why}"
+    why = promises.of_page("json", plan.as_json(found, applied=None))
+    return why or promises.of_page("text", plan.text(found, trial.page, unsafe=True))
+
+
+def block(count: int, rng: random.Random) -> Iterator[str]:
+    """Try so many damaged checkpoints; yield what went wrong."""
+    known = bases.folders()
+    for number in range(count):
+        folder = damaged(known[int(rng.random() * len(known))], known, rng)
+        trial = drawn(folder, rng)
+        why = complaint(folder, trial)
+        if why:
+            keep(folder, f"{why} ({trial.targets[0].label}, {trial.form})", f"{number}-{rng.random()}")
+            yield why
+
+
+def keep(folder: Folder, why: str, name: str) -> None:
     """Write a failing input down as a recipe."""
-    folder = ROOT / "fixtures/found"
-    folder.mkdir(parents=True, exist_ok=True)
-    recipe = {"why": why[:300], "files": {name: {"hex": data.hex()} for name, data in files.items()}}
-    (folder / f"fuzz-{seed}-{number}.json").write_text(json.dumps(recipe, indent=1))
+    place = ROOT / "fixtures/found"
+    place.mkdir(parents=True, exist_ok=True)
+    files: dict[str, object] = {name: {"hex": data.hex()} for name, data in folder.files.items()}
+    files |= {name: {"size": stat.size, "state": stat.state} for name, stat in folder.stats.items()}
+    recipe = {"why": why[:300], "as": folder.label, "files": files}
+    (place / f"fuzz-{name}.json").write_text(json.dumps(recipe, indent=1))

@@ -11,7 +11,7 @@ from ckptdoctor import baseline, ruledata, settings
 from ckptdoctor.explain import explain
 from ckptdoctor.rulebook import custom
 
-from .folders import ROOT
+from .bases import ROOT
 
 SETTINGS = b"""for = ["vllm==0.32.0"]
 fail-on = ["error", "unknown"]

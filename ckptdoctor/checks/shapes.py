@@ -14,7 +14,7 @@ def expected_shape(context: Context, template: str) -> tuple[int, ...] | None:
     if known is None:
         return None
     for name in (f"{template}.weight", f"{known.prefix}.{template}.weight"):
-        shapes = {entry.shape for entry in known.entries.get(name, ())}
+        shapes = {entry.shape for entry in known.entries.get(name, ()) if entry.total}  # () of no tensor
         if len(shapes) == 1:
             return next(iter(shapes))
     return None

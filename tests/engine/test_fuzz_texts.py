@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from bench.fuzz import headers, sound, texts
+from bench.fuzz import headers, texts
+from bench.fuzz.bases import sound
 from bench.fuzz.inputs import one
 from ckptdoctor import settings
 from ckptdoctor.checkpoint.header import parse
