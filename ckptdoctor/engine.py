@@ -188,7 +188,9 @@ def _with_repair(card: ruledata.Card, context: Context, hit: Hit, crashes: list[
     try:
         repair: Repair = getattr(import_module(f"ckptdoctor.repairs.{module}"), function)
         edits = tuple(repair(context.ckpt, context.view, hit))
-    except UnsafeRegex:  # what such an expression names is not looked up, so what it leaves to list is not known
+    except (
+        UnsafeRegex
+    ):  # what such an expression names is not looked up, so what it leaves to list is not known
         return hit
     except Exception as error:  # a repair that fails must not cost the finding
         crashes.append(Crash(card.id, f"repair {name}: {_short(error)}"))

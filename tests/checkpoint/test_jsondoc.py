@@ -181,9 +181,9 @@ def test_large_files_decode_alike(monkeypatch: pytest.MonkeyPatch, repeat: bool,
     raw = (
         '{"metadata": {"total_size": 1e3, "x": [1, null, ""]}, "weight_map": {' + ", ".join(entries) + "}}"
     ).encode()
-    slow = parse(raw, "i.json")
+    slow = parse(raw, "i.index.json")
     monkeypatch.setattr(jsondoc, "_FAST_FROM", 0)
-    fast = parse(raw, "i.json")
+    fast = parse(raw, "i.index.json")
     assert fast.value == slow.value
     assert fast.defects == slow.defects
     assert [defect.code for defect in fast.defects] == (["json-duplicate-key"] if repeat else [])

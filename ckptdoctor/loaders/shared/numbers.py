@@ -27,6 +27,8 @@ _TYPES = {
 _OUTCOMES: dict[str, Outcome] = {"negative": "fails", "zero": "fails", "type": "fails"}
 """What becomes of a fault (``Unknowable``): torch makes no such tensor."""
 _SIZES = ("_dim", "_size", "_heads", "_layers", "_rank", "_experts")
+_MANY = 1000
+"""Keys of one object beyond which none of them is looked at first."""
 _EXPERTS = ("num_local_experts", "num_experts", "n_routed_experts")
 _HEADS = ("num_attention_heads", "num_key_value_heads")
 _EPSILONS = ("rms_norm_eps", "layer_norm_eps", "layer_norm_epsilon", "norm_eps", "norm_epsilon")
@@ -103,8 +105,7 @@ def _impossible(config: Plain, blueprint: Plain, uncountable: Outcome) -> list[E
         for k, v in _stored(config, _HEADS)
         if v == 0
     ]
-    places = (config, *_sections(config))
-    if none or not any(_suspicious(key, value) for place in places for key, value in place.items()):
+    if none or not any(map(_is_worth_a_look, (config, *_sections(config)))):
         return none
     gap = expected(blueprint, config)
     outcomes = {**_OUTCOMES, "negative count": uncountable, "huge": "unknown"}
@@ -119,6 +120,11 @@ def _impossible(config: Plain, blueprint: Plain, uncountable: Outcome) -> list[E
         for key, value in _stored(config, names)
         if gap.fault != "type" or not _accepts(accepted.get(key, ()), value)
     ]
+
+
+def _is_worth_a_look(section: Plain) -> bool:
+    """Whether the blueprint is to say; where there are more keys than any class has, it is asked at once."""
+    return len(section) > _MANY or any(_suspicious(key, value) for key, value in section.items())
 
 
 def _suspicious(key: str, value: object) -> bool:
