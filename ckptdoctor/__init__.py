@@ -40,14 +40,17 @@ def check(
     """
     from os import fspath
 
+    from . import ruledata
     from .engine import check_source
     from .sources import open_source
     from .sweeps import expand
     from .targets import default_targets
 
-    wanted = [target for text in targets for target in expand(text)] or default_targets()
+    rulebook = ruledata.load()
+    wanted = [target for text in targets for target in expand(text, rulebook)] or default_targets(rulebook)
     onto = None if base is None else open_source(fspath(base))
-    return check_source(open_source(fspath(checkpoint)), wanted, metadata_only=metadata_only, base=onto)
+    source = open_source(fspath(checkpoint))
+    return check_source(source, wanted, rulebook, metadata_only=metadata_only, base=onto)
 
 
 def __getattr__(name: str) -> object:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from . import loaders, ruledata
+from . import loaders
 from .checkpoint import load
 from .checkpoint.nouns import Checkpoint, View
 from .checks.base import FROM_MODELS, NEEDS, Check, Context, Need
@@ -16,6 +17,7 @@ from .judging.causes import MAX_CAUSES, Judge
 from .judging.verdicts import verdicts
 from .loaders.base import Plan, Reading, Run, default_files
 from .model import Crash, Fix, Hit, Report, Skip, Target
+from .ruledata import Card, Rulebook
 from .skiplists.safe_regex import UnsafeRegex
 from .sources.base import Source, Span, Unavailable
 
@@ -34,6 +36,7 @@ _MICRO_TOTAL = 4 * 1024 * 1024
 def check_source(
     source: Source,
     targets: Sequence[Target],
+    rulebook: Rulebook,
     *,
     metadata_only: bool = False,
     progress: Progress | None = None,
@@ -41,30 +44,27 @@ def check_source(
     ignore: Sequence[str] = (),
     base: Source | None = None,
 ) -> Report:
-    """Check the checkpoint behind ``source`` for ``targets`` and return the report.
+    """Check the checkpoint behind ``source`` for ``targets`` by ``rulebook`` and return the report.
 
     ``base`` is the model that an adapter is to be put on; of it only config and headers are read.
-    ``select`` and ``ignore`` hold rule ids or family prefixes (``bnb/``). A defective checkpoint never raises;
-    ``ruledata.RulebookError`` is raised for a bad rulebook.
+    ``select`` and ``ignore`` hold rule ids or family prefixes (``bnb/``). A defective checkpoint never raises.
     """
     with paused_gc():
-        rulebook = ruledata.load()
-        cards: Sequence[ruledata.Card] = rulebook.cards
+        cards: Sequence[Card] = rulebook.cards
         if select or ignore:
             cards = [card for card in cards if _wanted(card.id, select, ignore)]
-        ckpt = load(source, metadata_only=metadata_only, progress=progress)
+        ckpt = load(source, rulebook, metadata_only=metadata_only, progress=progress)
         if base is not None:
-            ckpt.base = load(base, metadata_only=True)
-        return examine(ckpt, targets, rulebook, cards)
+            ckpt.base = load(base, rulebook, metadata_only=True)
+        return examine(ckpt, targets, cards)
 
 
-def examine(
-    ckpt: Checkpoint, targets: Sequence[Target], rulebook: ruledata.Rulebook, cards: Sequence[ruledata.Card]
-) -> Report:
-    """Judge an already parsed checkpoint."""
+def examine(ckpt: Checkpoint, targets: Sequence[Target], cards: Sequence[Card]) -> Report:
+    """Judge an already parsed checkpoint by the ``cards`` of its rulebook."""
     crashes: list[Crash] = []
-    readings = [_read(ckpt, target, rulebook, crashes) for target in targets]
-    judge = Judge(ckpt, readings, frozenset(card.id for card in cards if _check(card.check) in FROM_MODELS))
+    readings = [_read(ckpt, target, crashes) for target in targets]
+    told = frozenset(card.id for card in cards if _check(card.check, ckpt.rulebook) in FROM_MODELS)
+    judge = Judge(ckpt, readings, told)
     skips: dict[tuple[str, str], Skip] = {}
     for context in _contexts(ckpt, readings, cards):
         for card in cards:
@@ -80,17 +80,17 @@ def examine(
         schemes=_schemes(ckpt, readings),
         bytes_read=ckpt.bytes_read,
         weights=_weight_bytes(ckpt, readings),
-        rulebook=rulebook.digest,
+        rulebook=ckpt.rulebook.digest,
         rules_run=len(cards),
         nothing=_nothing(ckpt),
         base=None if ckpt.base is None else ckpt.base.label,
     )
 
 
-def _read(ckpt: Checkpoint, target: Target, rulebook: ruledata.Rulebook, crashes: list[Crash]) -> Reading:
+def _read(ckpt: Checkpoint, target: Target, crashes: list[Crash]) -> Reading:
     """Ask the model of the target's loader; a model that raises is a crash and knows nothing."""
-    model = loaders.model(target.loader, rulebook.loaders[target.loader])
-    run = Run(ckpt, target, rulebook.loaders)
+    run = Run(ckpt, target)
+    model = loaders.model(target.loader, run.data)
     try:
         run = run.planned(model.plan(run))
         if run.view.beyond is not None:
@@ -106,9 +106,7 @@ def _read(ckpt: Checkpoint, target: Target, rulebook: ruledata.Rulebook, crashes
         )
 
 
-def _contexts(
-    ckpt: Checkpoint, readings: Sequence[Reading], cards: Sequence[ruledata.Card]
-) -> Iterator[Context]:
+def _contexts(ckpt: Checkpoint, readings: Sequence[Reading], cards: Sequence[Card]) -> Iterator[Context]:
     """Yield one context per distinct set of weight files, micro-reads fetched."""
     groups: dict[tuple[str, ...], list[Reading]] = {}
     for reading in readings:
@@ -120,7 +118,7 @@ def _contexts(
         yield blank._replace(micro=_micro(blank, cards))
 
 
-def _micro(context: Context, cards: Sequence[ruledata.Card]) -> Mapping[str, bytes]:
+def _micro(context: Context, cards: Sequence[Card]) -> Mapping[str, bytes]:
     """Fetch what the cards' checks declared, in one batch and within the budget."""
     spans = _spans(context, _needs(context, cards))
     chunks = context.ckpt.source.read_many(list(spans.values())) if spans else []
@@ -130,11 +128,11 @@ def _micro(context: Context, cards: Sequence[ruledata.Card]) -> Mapping[str, byt
     return got
 
 
-def _needs(context: Context, cards: Sequence[ruledata.Card]) -> Mapping[str, Need]:
+def _needs(context: Context, cards: Sequence[Card]) -> Mapping[str, Need]:
     """Return what the cards' checks declared, by key: of one that several declare, the most bytes."""
     wanted: dict[str, Need] = {}
     for card in cards:
-        check = _check(card.check)
+        check = _check(card.check, context.rulebook)
         if check in NEEDS:
             for need in NEEDS[check](context, card.params):
                 size = min(need.max_bytes, _MICRO_TENSOR)
@@ -159,7 +157,7 @@ def _spans(context: Context, needs: Mapping[str, Need]) -> dict[str, Span]:
     return spans
 
 
-def _judged(card: ruledata.Card, context: Context, judge: Judge, crashes: list[Crash]) -> Iterator[Skip]:
+def _judged(card: Card, context: Context, judge: Judge, crashes: list[Crash]) -> Iterator[Skip]:
     """Hand the hits of a card to the judge and yield what could not be judged, hits past the judge's limit included."""
     for result in _run(card, context, crashes):
         if isinstance(result, Skip):
@@ -169,9 +167,9 @@ def _judged(card: ruledata.Card, context: Context, judge: Judge, crashes: list[C
             return
 
 
-def _run(card: ruledata.Card, context: Context, crashes: list[Crash]) -> Iterator[Hit | Skip]:
+def _run(card: Card, context: Context, crashes: list[Crash]) -> Iterator[Hit | Skip]:
     try:
-        for number, found in enumerate(_check(card.check)(context, card.params)):
+        for number, found in enumerate(_check(card.check, context.rulebook)(context, card.params)):
             if number < _MENDED and isinstance(found, Hit):
                 found = _with_repair(card, context, found, crashes)
             yield found
@@ -179,7 +177,7 @@ def _run(card: ruledata.Card, context: Context, crashes: list[Crash]) -> Iterato
         crashes.append(Crash(card.id, _short(error)))
 
 
-def _with_repair(card: ruledata.Card, context: Context, hit: Hit, crashes: list[Crash]) -> Hit:
+def _with_repair(card: Card, context: Context, hit: Hit, crashes: list[Crash]) -> Hit:
     """Add to a hit the edits that its card's repair knows for it; one that harms nobody needs none."""
     name = card.fix.get("edits", "")
     if not name or (hit.outcome is not None and all(word == "ok" for word in hit.outcome.values())):
@@ -198,26 +196,15 @@ def _with_repair(card: ruledata.Card, context: Context, hit: Hit, crashes: list[
     return hit._replace(fix=Fix("", "safe", edits)) if edits else hit
 
 
-_CHECKS: dict[str, Check] = {}
-_PLUGINS: set[str] = set()
+def _check(name: str, rulebook: Rulebook) -> Check:
+    """Return the function that a card names (``bnb.companions`` → ``checks/bnb.py: companions``, or a plug-in's)."""
+    module, _, function = name.rpartition(".")
+    return _function(module if module in rulebook.plugins else f"ckptdoctor.checks.{module}", function)
 
 
-def register(module: str) -> None:
-    """Let cards name the checks of ``module`` (``acme_checks.spelling``). Raises ImportError when there is none.
-
-    Nothing is registered unless a settings file names it: what is merely installed is never imported.
-    """
-    import_module(module)
-    _PLUGINS.add(module)
-
-
-def _check(name: str) -> Check:
-    """Return the function that a card names (``bnb.companions`` → ``checks/bnb.py: companions``)."""
-    found = _CHECKS.get(name)
-    if found is None:
-        module, _, function = name.rpartition(".")
-        place = module if module in _PLUGINS else f"ckptdoctor.checks.{module}"
-        found = _CHECKS[name] = getattr(import_module(place), function)
+@cache
+def _function(module: str, name: str) -> Check:
+    found: Check = getattr(import_module(module), name)
     return found
 
 

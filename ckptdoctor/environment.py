@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
-from . import ruledata
 from .model import Evidence
+from .ruledata import Rulebook, matches, parse_version
 from .targets import newest_fitting
 
 
@@ -69,19 +69,19 @@ class Environment(NamedTuple):
     hints: tuple[Hint, ...]
 
 
-def examine(installed: Mapping[str, str]) -> Environment:
+def examine(installed: Mapping[str, str], rulebook: Rulebook) -> Environment:
     """Judge package → version as ``targets.installed`` returns it; packages that nobody here knows do not count."""
-    data = ruledata.environment()
+    data = rulebook.environment()
     here = {
         name: installed[name] for name in data["packages"] if name in installed and _valid(installed[name])
     }
-    return Environment(here, tuple(problems(here)), tuple(_hints(here, data)))
+    return Environment(here, tuple(problems(here, rulebook)), tuple(_hints(here, rulebook)))
 
 
-def problems(installed: Mapping[str, str]) -> Iterator[Problem]:
+def problems(installed: Mapping[str, str], rulebook: Rulebook) -> Iterator[Problem]:
     """Yield every relation that does not hold; of several between the same two, the first (it has a reason)."""
     told = set()
-    for relation in relations(installed):
+    for relation in relations(installed, rulebook):
         pair = relation.package, relation.other
         found = installed.get(relation.other, "")
         wrong = not relation.holds(found) if found else relation.declared
@@ -90,9 +90,9 @@ def problems(installed: Mapping[str, str]) -> Iterator[Problem]:
             yield Problem(relation, found)
 
 
-def relations(installed: Mapping[str, str]) -> Iterator[Relation]:
+def relations(installed: Mapping[str, str], rulebook: Rulebook) -> Iterator[Relation]:
     """Yield what each installed package needs of others: known breakage, fitting plug-ins, declared requirements."""
-    data = ruledata.environment()
+    data = rulebook.environment()
     for row in data["breaks"]:
         version = installed.get(row["package"])
         for span in row["spans"] if version else ():
@@ -100,23 +100,31 @@ def relations(installed: Mapping[str, str]) -> Iterator[Relation]:
                 error = row.get("error", "").replace("{minimum}", span["spec"].removeprefix(">="))
                 words = row["why"], error, row["evidence"], tuple(row["references"])
                 yield Relation(row["package"], version or "", row["with"], (span["spec"],), *words)
-    for loader, facts in ruledata.load().loaders.items():
+    for loader, facts in rulebook.loaders.items():
         for row in facts.get("fits", ()):
             version = installed.get(loader)
-            if version and ruledata.matches(row["versions"], version):
+            if version and matches(row["versions"], version):
                 spec = ",".join(sign + ".".join(map(str, bound)) for sign, bound in row["spec"])
                 yield Relation(
                     loader, version, row["package"], (spec,), row.get("why", ""), "", row["evidence"]
                 )
     for package in data["requirements"]:
         if package in installed:
-            yield from _declared(package, installed[package])
+            yield from _declared(package, installed[package], rulebook)
 
 
-@lru_cache(maxsize=1024)
-def _declared(package: str, version: str) -> tuple[Relation, ...]:
+def _declared(package: str, version: str, rulebook: Rulebook) -> tuple[Relation, ...]:
     """Return what a version asks for; between two versions read, what either of them would be content with."""
-    return tuple(_asked(package, version, ruledata.environment()["requirements"][package]))
+    known = rulebook.derived(_asked_before)
+    if (package, version) not in known:
+        rows = rulebook.environment()["requirements"][package]
+        known[package, version] = tuple(_asked(package, version, rows))
+    return known[package, version]
+
+
+def _asked_before(rulebook: Rulebook) -> dict[tuple[str, str], tuple[Relation, ...]]:
+    """Return where to keep what versions ask for: a remedy asks again after each change."""
+    return {}
 
 
 def _asked(package: str, version: str, rows: list[dict[str, Any]]) -> Iterator[Relation]:
@@ -132,10 +140,10 @@ def _asked(package: str, version: str, rows: list[dict[str, Any]]) -> Iterator[R
                 yield Relation(package, version, other, specs, evidence="assumed", declared=True)
 
 
-def raised(text: str) -> tuple[Relation, ...]:
+def raised(text: str, rulebook: Rulebook) -> tuple[Relation, ...]:
     """Return what a message says about installed versions, where it is one that is known to; versions as intervals."""
     found = []
-    for row in ruledata.environment()["breaks"]:
+    for row in rulebook.environment()["breaks"]:
         words = row.get("error", "").partition(": ")[2].partition("{minimum}")[0]
         if words and words in text:
             specs = tuple(span["spec"] for span in row["spans"])
@@ -144,10 +152,11 @@ def raised(text: str) -> tuple[Relation, ...]:
     return tuple(found)
 
 
-def _hints(installed: Mapping[str, str], data: Mapping[str, Any]) -> Iterator[Hint]:
+def _hints(installed: Mapping[str, str], rulebook: Rulebook) -> Iterator[Hint]:
+    data = rulebook.environment()
     plugins = [
         {"package": loader, "with": row["package"], "format": row["method"], "spec": row["versions"]}
-        for loader, facts in ruledata.load().loaders.items()
+        for loader, facts in rulebook.loaders.items()
         for row in facts.get("plugins", ())
         if row["package"] in data["packages"]
     ]
@@ -157,11 +166,17 @@ def _hints(installed: Mapping[str, str], data: Mapping[str, Any]) -> Iterator[Hi
         if version is None or other in installed:
             continue
         if "spec" in row:
-            fitting = newest_fitting(package, version, other)
-            if ruledata.matches(row["spec"], version) and fitting:
+            fitting = newest_fitting(package, version, other, rulebook)
+            if matches(row["spec"], version) and fitting:
                 yield Hint(package, version, other, row["format"], f"{other}=={fitting}")
         elif _set(row["versions"]).contains(version, prereleases=True):
-            bounds = [spec for r in relations(installed) if r.other == other for spec in r.specs[-1:] if spec]
+            bounds = [
+                spec
+                for r in relations(installed, rulebook)
+                if r.other == other
+                for spec in r.specs[-1:]
+                if spec
+            ]
             yield Hint(package, version, other, row["format"], other + ",".join(dict.fromkeys(bounds)))
 
 
@@ -172,7 +187,7 @@ def _bounds(row: Mapping[str, Any]) -> tuple[Version, Version]:
 
 def _valid(version: str) -> bool:
     try:
-        ruledata.parse_version(version)
+        parse_version(version)
     except ValueError:
         return False
     return True

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from math import log
 from typing import Any, NamedTuple
 
-from . import ruledata
 from .pasted import said
+from .ruledata import Rulebook
 
 WHOLE = 12
 """A text with fewer letters than this must be the whole message: ``metadata`` is a word of many others."""
@@ -43,7 +43,7 @@ class Candidate(NamedTuple):
 
 
 Pattern = Mapping[str, Any]
-"""An entry of ``ruledata.patterns()``."""
+"""An entry of ``Rulebook.patterns()``."""
 
 
 class _Found(NamedTuple):
@@ -56,14 +56,14 @@ class _Found(NamedTuple):
     """Where in the query the match ends."""
 
 
-def explain(text: str, limit: int = 5) -> list[Candidate]:
+def explain(text: str, rulebook: Rulebook, limit: int = 5) -> list[Candidate]:
     """Return the rules that may explain ``text``, the best first; empty when nothing comes near.
 
     ``text`` is a rule id or its unique ending, an error message with or without its class, or a traceback.
     """
-    rules = {card.id: ruledata.cold(card.id) for card in ruledata.load().cards}
+    rules = {card.id: rulebook.prose(card.id) for card in rulebook.cards}
     named = _named(text.strip(), rules)
-    found = [Candidate(rule) for rule in named] or search(text, ruledata.patterns())
+    found = [Candidate(rule) for rule in named] or search(text, rulebook.patterns())
     return [candidate._replace(summary=rules[candidate.rule]["summary"]) for candidate in found[:limit]]
 
 

@@ -11,36 +11,36 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import date, timedelta
 
-from . import ruledata
+from .ruledata import Rulebook, parse_version
 
 _YEAR = timedelta(days=365)
 
 
-def releases(package: str) -> Mapping[str, str]:
+def releases(package: str, rulebook: Rulebook) -> Mapping[str, str]:
     """Return version → release date (ISO) of ``package``, from whichever loader's data lists it."""
-    for data in ruledata.load().loaders.values():
+    for data in rulebook.loaders.values():
         table = data["releases"].get(package)
         if isinstance(table, Mapping):
             return table
     return {}
 
 
-def newest(package: str) -> str:
+def newest(package: str, rulebook: Rulebook) -> str:
     """Return the newest known release of ``package``, "" when none is known."""
-    return max(releases(package), key=ruledata.parse_version, default="")
+    return max(releases(package, rulebook), key=parse_version, default="")
 
 
-def why_impossible(package: str, version: str) -> str:
+def why_impossible(package: str, version: str, rulebook: Rulebook) -> str:
     """Say why there can be no such version, naming the known releases nearest to it; "" where there can.
 
     Raises ValueError when ``version`` is none at all.
     """
-    here, known = ruledata.parse_version(version), releases(package)
+    here, known = parse_version(version), releases(package, rulebook)
     if not known or version in known:
         return ""
-    order = sorted(known, key=ruledata.parse_version)
-    oldest = _oldest(package) or order[0]
-    if here < ruledata.parse_version(oldest):
+    order = sorted(known, key=parse_version)
+    oldest = _oldest(package, rulebook) or order[0]
+    if here < parse_version(oldest):
         return f"{package} opens safetensors files from {oldest} on; the oldest known releases are {_list(order[:2])}"
     if _minor(here) > _last_minor(known, order[-1], _minor(here)[0]):
         return f"there is no {package} {version}, nor soon; the newest known releases are {_list(order[-2:])}"
@@ -51,11 +51,9 @@ def _last_minor(known: Mapping[str, str], last: str, major: int) -> tuple[int, i
     """Return the largest (major, minor) within a year's releases of the newest known, in ``major`` where it may be."""
     since = date.fromisoformat(known[last]) - _YEAR
     recent = {
-        _minor(ruledata.parse_version(version))
-        for version, day in known.items()
-        if date.fromisoformat(day) > since
+        _minor(parse_version(version)) for version, day in known.items() if date.fromisoformat(day) > since
     }
-    newest = _minor(ruledata.parse_version(last))
+    newest = _minor(parse_version(last))
     return (newest[0] + 1, len(recent)) if major > newest[0] else (newest[0], newest[1] + len(recent))
 
 
@@ -63,8 +61,8 @@ def _minor(version: tuple[int, ...]) -> tuple[int, int]:
     return version[0], version[1] if len(version) > 1 else 0
 
 
-def _oldest(package: str) -> str:
-    for data in ruledata.load().loaders.values():
+def _oldest(package: str, rulebook: Rulebook) -> str:
+    for data in rulebook.loaders.values():
         if package in data.get("oldest", ()):
             return str(data["oldest"][package])
     return ""

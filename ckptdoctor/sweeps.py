@@ -8,31 +8,38 @@ from __future__ import annotations
 
 import re
 
-from . import ruledata
 from .model import Target
 from .releases import releases
+from .ruledata import Rulebook, holds, parse_version
 from .targets import TargetError, complete, parse_target, split
 
 _CLAUSE = re.compile(r"(?P<name>[A-Za-z][\w.\-]*)?\s*(?P<op>>=|<=|!=|==|>|<)\s*(?P<value>[^\s=<>]+)\Z")
 
 
-def expand(text: str) -> tuple[Target, ...]:
+def expand(text: str, rulebook: Rulebook) -> tuple[Target, ...]:
     """Return the targets of one ``--for`` text, oldest release first; without a range there is one.
 
     Raises TargetError when the text cannot be used, or when no known release is in the range.
     """
     first, clauses, others = _clauses(text)
     if not first or not any(found["op"] != "==" or found["value"].endswith("*") for found in clauses):
-        return (parse_target(text),)
-    loader, named = split(",".join([first, *others]))
-    known = sorted(releases(loader), key=ruledata.parse_version)
+        return (parse_target(text, rulebook),)
+    loader, named = split(",".join([first, *others]), rulebook)
+    known = sorted(releases(loader, rulebook), key=parse_version)
     chosen = [v for v in known if all(_holds(c["op"], c["value"], v, text) for c in clauses)]
     if not chosen:
         span = f"{known[0]} to {known[-1]}"
         raise TargetError(f"--for {text}: no known release of {loader} is in that range; known are {span}")
     made = [
-        complete(loader, {**named.versions, loader: v}, named.options, origin="requested", with_plugins=True)
-        for v in chosen
+        complete(
+            loader,
+            {**named.versions, loader: version},
+            named.options,
+            rulebook,
+            origin="requested",
+            with_plugins=True,
+        )
+        for version in chosen
     ]
     return tuple(target._replace(sweep=text) for target in made)
 
@@ -54,6 +61,6 @@ def _holds(sign: str, bound: str, version: str, text: str) -> bool:
             raise TargetError(f"--for {text}: expected a version after {sign}, got {bound!r}")
         return version.startswith(bound.rstrip("*")) is (sign == "==")
     try:
-        return ruledata.holds(((sign, ruledata.parse_version(bound)),), ruledata.parse_version(version))
+        return holds(((sign, parse_version(bound)),), parse_version(version))
     except ValueError:
         raise TargetError(f"--for {text}: expected a version such as 0.32.0, got {bound!r}") from None

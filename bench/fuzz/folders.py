@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from functools import cache
 from typing import NamedTuple
 
+from ckptdoctor import ruledata
 from ckptdoctor.engine import check_source
 from ckptdoctor.fixing.plan import Planner
 from ckptdoctor.model import Target
@@ -24,6 +25,7 @@ from . import bases, promises
 from .bases import ADAPTER, ROOT, Folder
 from .damage import damaged
 
+RULEBOOK = ruledata.load()
 HANG = 2.0
 """CPU seconds after which an input counts as a hang."""
 OTHERS = (
@@ -54,7 +56,7 @@ class Trial(NamedTuple):
 @cache
 def targets() -> tuple[Target, ...]:
     """Return every target that is drawn."""
-    return (*default_targets(), *map(parse_target, OTHERS))
+    return (*default_targets(RULEBOOK), *(parse_target(text, RULEBOOK) for text in OTHERS))
 
 
 def drawn(folder: Folder, rng: random.Random) -> Trial:
@@ -96,7 +98,9 @@ def complaint(folder: Folder, trial: Trial) -> str:
 def _broken(folder: Folder, trial: Trial) -> str:
     def check() -> promises.Report:
         on = None if trial.base is None else trial.base.source
-        return check_source(folder.source, trial.targets, metadata_only=trial.metadata_only, base=on)
+        return check_source(
+            folder.source, trial.targets, RULEBOOK, metadata_only=trial.metadata_only, base=on
+        )
 
     report = check()
     why = promises.of_report(report, trial.targets)
@@ -110,7 +114,11 @@ def _broken(folder: Folder, trial: Trial) -> str:
 
 def _plan_broken(folder: Folder, trial: Trial) -> str:
     found = Planner(
-        folder.source, trial.targets, unsafe=trial.form == "json", metadata_only=trial.metadata_only
+        folder.source,
+        trial.targets,
+        RULEBOOK,
+        unsafe=trial.form == "json",
+        metadata_only=trial.metadata_only,
     ).plan()
     for report in (found.before, found.after):
         why = promises.of_report(report, trial.targets)

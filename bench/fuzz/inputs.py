@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ckptdoctor import ruledata
 from ckptdoctor.checkpoint import jsondoc
 from ckptdoctor.engine import check_source
 from ckptdoctor.sources.memory import MemorySource
@@ -9,7 +10,8 @@ from ckptdoctor.targets import default_targets
 
 from . import headers
 
-TARGETS = default_targets()
+RULEBOOK = ruledata.load()
+TARGETS = default_targets(RULEBOOK)
 INDEX = "model.safetensors.index.json"
 
 
@@ -27,7 +29,9 @@ def one(data: bytes) -> None:
     else:
         shard = len(rest).to_bytes(8, "little") + rest
         report = check_source(
-            MemorySource("m", {"model.safetensors": shard, "config.json": rest, INDEX: rest}), TARGETS
+            MemorySource("m", {"model.safetensors": shard, "config.json": rest, INDEX: rest}),
+            TARGETS,
+            RULEBOOK,
         )
         if report.crashes:
             raise AssertionError(report.crashes[0].error)

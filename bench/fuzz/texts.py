@@ -89,7 +89,7 @@ def lanes(folder: Path) -> list[Lane]:
         ("baseline", BASELINE, of_file("baseline.json", baseline.read, baseline.BaselineError)),
         ("card", card, of_file(
             "own/card.yaml", lambda path: custom.extended(rulebook, [path.parent]), ruledata.RulebookError)),
-        ("explain", ERROR, lambda text: explain(text.decode("utf-8", "replace"))),
+        ("explain", ERROR, lambda text: explain(text.decode("utf-8", "replace"), rulebook)),
     ]  # fmt: skip
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TypeAlias
 
 from ..model import Location
+from ..ruledata import Rulebook
 from ..sources import pointer
 from ..sources.base import Source, Span, Stat, Unavailable
 from . import gguf, header, index, jsondoc
@@ -51,12 +52,14 @@ _FAST_FROM = 2_000_000
 """Bytes of headers from which on msgspec's start-up cost is repaid."""
 
 
-def load(source: Source, *, metadata_only: bool = False, progress: Progress | None = None) -> Checkpoint:
+def load(
+    source: Source, rulebook: Rulebook, *, metadata_only: bool = False, progress: Progress | None = None
+) -> Checkpoint:
     """Parse what is known of the checkpoint behind ``source``; every fault in it becomes a defect, none raises.
 
     With ``metadata_only``, weights that are absent or Git LFS pointers are taken as they are.
     """
-    ckpt = Checkpoint(source, source.entries(), metadata_only, build_view)
+    ckpt = Checkpoint(source, rulebook, source.entries(), metadata_only, build_view)
     with gc_paused():
         _load_docs(ckpt)
         for name, doc in ckpt.docs.items():

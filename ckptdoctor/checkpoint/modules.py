@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
+from ..ruledata import Rulebook
 from ..schemes.recognise import recognise
 from .limits import MAX_KIND_CHARACTERS, MAX_KINDS, beyond
 from .names import Templates, is_number, join, split
@@ -31,12 +32,12 @@ def build_view(ckpt: Checkpoint, files: tuple[str, ...]) -> View:
     leaf_sets.settle(modules)
     owner = Owner(ckpt, files)
     states, sampled = read_states(ckpt, owner, _blobs(modules, leaf_sets))
-    found = _signatures(modules, leaf_sets, states)
+    found = _signatures(modules, leaf_sets, states, ckpt.rulebook)
     if isinstance(found, list):
-        view = View(files, found, owner)
+        view = View(files, found, owner, ckpt.rulebook)
         view.sampled = sampled
         return view
-    view = View(files, [], owner)
+    view = View(files, [], owner, ckpt.rulebook)
     view.beyond = beyond(files[0], *found)
     return view
 
@@ -107,7 +108,7 @@ class LeafSets:
 
 
 def _signatures(
-    modules: Mapping[str, int], leaf_sets: LeafSets, states: Mapping[str, QuantState]
+    modules: Mapping[str, int], leaf_sets: LeafSets, states: Mapping[str, QuantState], rulebook: Rulebook
 ) -> list[Signature] | tuple[str, int, int]:
     """Return the signatures, or what there is too much of, how much of it and the limit."""
     templates = Templates()
@@ -131,7 +132,7 @@ def _signatures(
     found = []
     for (parent, last, number, state), names in groups.items():
         leaves = leaf_sets.leaves[number]
-        found.append(Signature(join(parent, last), leaves, state, recognise(leaves, state), names))
+        found.append(Signature(join(parent, last), leaves, state, recognise(leaves, state, rulebook), names))
     return found
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple, Protocol
 
 from ..model import BytesRead, Facts, Location
+from ..ruledata import Rulebook
 from ..schemes.base import Leaf, QuantState, Stored
 from ..sources.base import Source, Stat
 
@@ -173,14 +174,22 @@ class Signature:
 class View:
     """The tensors of one set of weight files, as a loader that reads exactly these files sees them."""
 
-    __slots__ = ("files", "signatures", "owner", "templates", "memo", "sampled", "beyond")
+    __slots__ = ("files", "signatures", "owner", "rulebook", "templates", "memo", "sampled", "beyond")
 
-    def __init__(self, files: tuple[str, ...], signatures: list[Signature], owner: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        files: tuple[str, ...],
+        signatures: list[Signature],
+        owner: Mapping[str, str],
+        rulebook: Rulebook,
+    ) -> None:
         self.files = files
         """Weight files in the order they are read."""
         self.signatures = signatures
         self.owner = owner
         """Tensor → file it is taken from (the last one wins). May be a lazy mapping."""
+        self.rulebook = rulebook
+        """The checkpoint's."""
         self.beyond: Defect | None = None
         """Why there are no signatures although there are tensors: they are of more kinds than are judged."""
         self.sampled = False
@@ -219,6 +228,7 @@ class Checkpoint:
 
     __slots__ = (
         "source",
+        "rulebook",
         "label",
         "entries",
         "shards",
@@ -235,11 +245,14 @@ class Checkpoint:
     def __init__(
         self,
         source: Source,
+        rulebook: Rulebook,
         entries: dict[str, Stat],
         metadata_only: bool,
         build: Callable[[Checkpoint, tuple[str, ...]], View],
     ) -> None:
         self.source = source
+        self.rulebook = rulebook
+        """What is known beforehand: whose schemes the tensors are recognised by, and what every later stop goes by."""
         self.label = source.label
         self.entries = entries
         self.metadata_only = metadata_only

@@ -8,6 +8,7 @@ from typing import NamedTuple, TypeAlias
 from ..checkpoint.nouns import Checkpoint, View
 from ..loaders.base import Reading
 from ..model import Hit, Skip, Target
+from ..ruledata import Rulebook
 
 
 class Need(NamedTuple):
@@ -33,6 +34,11 @@ class Context(NamedTuple):
     """Readings of the targets that read exactly this view."""
     micro: Mapping[str, bytes]
     """``Need.key`` → first bytes, for tensors a check asked for and that could be had."""
+
+    @property
+    def rulebook(self) -> Rulebook:
+        """What is known beforehand."""
+        return self.ckpt.rulebook
 
     @property
     def targets(self) -> tuple[Target, ...]:

@@ -256,7 +256,11 @@ def storage_declared(context: Context, params: Params) -> Iterator[Hit | Skip]:
     """Yield a ``bnb_4bit_quant_storage`` other than uint8; ``known`` says whether torch has such a storage dtype."""
     for declared in declarations(context.ckpt):
         name = declared.block.get("bnb_4bit_quant_storage")
-        if registry.declares(declared, "bnb-4bit") and isinstance(name, str) and _asks_4bit(declared):
+        if (
+            registry.declares(declared, "bnb-4bit", context.rulebook)
+            and isinstance(name, str)
+            and _asks_4bit(declared)
+        ):
             known = name in ("float16", "float32", "int8", "float64", "bfloat16")
             if name != "uint8" and known is params["known"]:
                 at = Location(declared.file, f"{declared.pointer}/bnb_4bit_quant_storage")

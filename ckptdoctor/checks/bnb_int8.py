@@ -17,7 +17,7 @@ _OWN = frozenset({"weight", "bias", "SCB", "weight_format", "weight.SCB"})
 def _modules(context: Context) -> Iterator[tuple[Signature, Leaf | None, Leaf | None]]:
     """Yield (signature, weight, SCB) of every module that is LLM.int8 by its tensors or by its tensors and config."""
     declared = any(
-        registry.declares(block, "bnb-int8") and block.block.get("load_in_8bit") is True
+        registry.declares(block, "bnb-int8", context.rulebook) and block.block.get("load_in_8bit") is True
         for block in declarations(context.ckpt)
     )
     for signature in context.view.signatures:

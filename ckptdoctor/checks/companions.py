@@ -10,6 +10,7 @@ from ..formats import registry
 from ..formats.declared import preferred
 from ..formats.tables import tables
 from ..model import Fact, Hit
+from ..ruledata import Rulebook
 from ..schemes.formats import formats
 from .base import Context
 
@@ -20,23 +21,23 @@ _BESIDE = frozenset(
 """What may be left beside such codes; a name that is none of these may be a scale nobody here knows."""
 
 
-def is_codes(role: str) -> bool:
+def is_codes(role: str, rulebook: Rulebook) -> bool:
     """Whether a role of a scheme holds codes."""
-    known = tables()
+    known = tables(rulebook)
     return role in known.codes or any(role == f"*{codes}" for codes, _ in known.stems)
 
 
-def codes_of(scales: Sequence[str]) -> Iterator[str]:
+def codes_of(scales: Sequence[str], rulebook: Rulebook) -> Iterator[str]:
     """Yield the leaves whose codes a module's ``scales`` may explain."""
-    known = tables()
+    known = tables(rulebook)
     yield from known.codes
     for codes, ending in known.stems:
         yield from (name.removesuffix(ending) + codes for name in scales if name.endswith(ending))
 
 
-def codeless(leaves: Sequence[Leaf]) -> list[str]:
+def codeless(leaves: Sequence[Leaf], rulebook: Rulebook) -> list[str]:
     """Return the companions in a module that holds no codes for them."""
-    known = tables()
+    known = tables(rulebook)
     by_name = {leaf.name: leaf for leaf in leaves}
     if not known.codes.isdisjoint(by_name):
         return []
@@ -84,16 +85,16 @@ def unscaled(context: Context) -> Iterator[tuple[Signature, str, str]]:
     ]
     if not lone:
         return
-    scales = tables().scales
-    known = {kind: scheme for scheme in _told(context) if (kind := _kind(scheme))}
+    scales = tables(context.rulebook).scales
+    known = {kind: scheme for scheme in _told(context) if (kind := _kind(scheme, context.rulebook))}
     for signature, kind in lone:
         if kind in known:
             yield signature, known[kind], scales[known[kind]]
 
 
-def _kind(scheme: str) -> str:
+def _kind(scheme: str, rulebook: Rulebook) -> str:
     """Return the kind of codes that a scheme has in a leaf called weight."""
-    found = next((format_ for format_ in formats() if format_.id == scheme), None)
+    found = next((format_ for format_ in formats(rulebook) if format_.id == scheme), None)
     dtypes = (found.identify.get("weight") or found.roles["weight"].dtypes) if found else ()
     return next((_LONE[dtype] for dtype in dtypes if dtype in _LONE), "")
 
@@ -101,10 +102,10 @@ def _kind(scheme: str) -> str:
 def _told(context: Context) -> Iterator[str]:
     """Yield the schemes in sight, those that are stored last: they count more."""
     declared = preferred(context.ckpt)
-    if declared is not None and (scheme := registry.of(declared).bare(declared)):
+    if declared is not None and (scheme := registry.of(declared, context.rulebook).bare(declared)):
         yield scheme
     for signature in context.view.signatures:
-        if signature.stored.scheme in tables().scales:
+        if signature.stored.scheme in tables(context.rulebook).scales:
             yield signature.stored.scheme
 
 

@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from math import prod
 
-from .. import ruledata
 from ..formats.declared import declarations
 from ..loaders.shared.modules import DENSE
 from ..model import Fact, Hit, Location, Skip
@@ -83,7 +82,7 @@ def remote_code(context: Context, params: Params) -> Iterator[Hit | Skip]:
     values = [value for value in auto_map.values() if isinstance(value, str) and "--" not in value]
     files = {f"{value.partition('.')[0]}.py" for value in values if "." in value}
     lost = sorted(name for name in files if name not in context.ckpt.entries)
-    if lost and ruledata.architecture(_first_class(context)) is None:
+    if lost and context.rulebook.architecture(_first_class(context)) is None:
         yield Hit({"files": tuple(lost[:10])}, (Location(_CONFIG, "/auto_map"),))
 
 

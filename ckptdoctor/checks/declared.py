@@ -17,7 +17,7 @@ from .base import Context, Need, Params, needs
 
 def _stored(context: Context, declared: Declared) -> Iterator[Signature]:
     """Yield the modules whose bits and group the block states."""
-    wanted = registry.of(declared).numbered(declared)
+    wanted = registry.of(declared, context.rulebook).numbered(declared)
     for signature in context.view.signatures:
         if signature.stored.scheme in wanted and all(leaf.dtype for leaf in signature.leaves):
             yield signature
@@ -27,7 +27,7 @@ def numbers(context: Context, params: Params) -> Iterator[Hit | Skip]:
     """Yield modules whose ``key`` (bits or group) settles to another number than is declared for them."""
     key = str(params["key"])
     declared = preferred(context.ckpt)
-    said = registry.of(declared).said(declared) if declared is not None else Said()
+    said = registry.of(declared, context.rulebook).said(declared) if declared is not None else Said()
     usual = said.bits if key == "bits" else said.group
     if declared is None or usual is None or said.block is not None:
         return
@@ -50,7 +50,7 @@ def _differing(
     context: Context, declared: Declared, key: str, usual: tuple[int, str]
 ) -> Iterator[tuple[Signature, tuple[int, str], int, Sequence[str]]]:
     """Yield signatures with a number and where it stands, the number stored, and the modules of which both are said."""
-    format_, found = registry.of(declared), matched(context.view, declared)
+    format_, found = registry.of(declared, context.rulebook), matched(context.view, declared)
     said, own, skipped = format_.said(declared), found.of("override"), found.of("skip")
     for signature in _stored(context, declared):
         settled = format_.settled(signature, said)
@@ -106,7 +106,7 @@ _ZEROS = 48
 def _zeros(context: Context) -> Iterator[tuple[Declared, Signature, str]]:
     """Yield the first symmetric module of a format whose labels store zero points apart; they are all the same."""
     declared = preferred(context.ckpt)
-    format_ = registry.of(declared) if declared is not None else registry.UNKNOWN
+    format_ = registry.of(declared, context.rulebook) if declared is not None else registry.UNKNOWN
     leaf = format_.zero_points
     if declared is None or not leaf or not format_.states(declared):
         return
@@ -131,7 +131,7 @@ def zeros_label(context: Context, params: Params) -> Iterator[Hit | Skip]:
         if not data:
             yield Skip("", "abstained", "the zero points could not be read")
             continue
-        format_, bits = registry.of(declared), signature.stored.bits or 0
+        format_, bits = registry.of(declared, context.rulebook), signature.stored.bits or 0
         stored = format_.label(data, bits)
         label = format_.said(declared).format or format_.labels[0]
         if stored is not None and label in format_.labels and label != stored:

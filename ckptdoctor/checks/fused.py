@@ -15,7 +15,7 @@ from .base import Context, Params
 def differing(context: Context, params: Params) -> Iterator[Hit | Skip]:
     """Yield groups of which the parts in some layer differ in scheme, bits or group, where no loader model says so."""
     declared = preferred(context.ckpt)
-    format_ = registry.of(declared) if declared is not None else registry.UNKNOWN
+    format_ = registry.of(declared, context.rulebook) if declared is not None else registry.UNKNOWN
     if declared is None or not format_.states(declared) or not format_.data.get("fused"):
         return
     told = {e.subject for reading in context.readings for e in reading.events if e.code == "fused-mix"}

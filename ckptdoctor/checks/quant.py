@@ -16,7 +16,7 @@ def declared_bnb(context: Context, params: Params) -> Iterator[Hit | Skip]:
     if (
         declared is None
         or declared.pointer != "/quantization_config"
-        or not registry.declares(declared, "bnb-4bit")
+        or not registry.declares(declared, "bnb-4bit", context.rulebook)
     ):
         return
     if any(signature.stored.scheme.startswith("bnb-") for signature in context.view.signatures):

@@ -22,14 +22,15 @@ def faulty(context: Context) -> Iterator[tuple[Signature, Solution]]:
 
 
 def _faulty(context: Context) -> Iterator[tuple[Signature, Solution]]:
-    unjudged = tables().unjudged
+    unjudged = tables(context.rulebook).unjudged
     for signature in context.view.signatures:
         scheme = signature.stored.scheme
         if not signature.stored.quantized or not scheme or scheme in unjudged:
             continue
         if not all(leaf.dtype for leaf in signature.leaves):
             continue
-        for found in candidates(signature.leaves):  # several where a module holds several stems of one scheme
+        # several where a module holds several stems of one scheme
+        for found in candidates(signature.leaves, context.rulebook):
             if found.format.id == scheme and found.faults and not _mixed(signature, found):
                 yield signature, found
 
@@ -51,7 +52,9 @@ def missing(context: Context, params: Params) -> Iterator[Hit | Skip]:
     """Yield roles other than the codes that a module lacks."""
     for signature, best in faulty(context):
         for fault in best.faults:
-            if fault.what != "missing" or is_codes(fault.role) or elsewhere(context, signature, fault.role):
+            if fault.what != "missing" or is_codes(fault.role, context.rulebook):
+                continue
+            if elsewhere(context, signature, fault.role):
                 continue
             yield hit(context, signature, {"scheme": best.format.id, "role": _bare(fault.role)})
     for signature, scheme, role in unscaled(context):
@@ -62,8 +65,10 @@ def missing(context: Context, params: Params) -> Iterator[Hit | Skip]:
 def orphans(context: Context, params: Params) -> Iterator[Hit | Skip]:
     """Yield modules that hold scales or zero points of a weight, and neither codes nor a weight."""
     for signature in context.view.signatures:
-        scales = codeless(signature.leaves)
-        if scales and not any(elsewhere(context, signature, role) for role in codes_of(scales)):
+        scales = codeless(signature.leaves, context.rulebook)
+        if scales and not any(
+            elsewhere(context, signature, role) for role in codes_of(scales, context.rulebook)
+        ):
             yield hit(context, signature, {"role": ", ".join(scales)}, scales[0])
 
 

@@ -14,12 +14,14 @@ from .base import Context, Params
 def differs(context: Context, params: Params) -> Iterator[Hit | Skip]:
     """Yield once if not a single quantised module is stored in a scheme that the config declares."""
     declared = preferred(context.ckpt)
-    wanted, name = registry.of(declared).stores(declared) if declared is not None else (frozenset(), "")
+    if declared is None:
+        return
+    wanted, name = registry.of(declared, context.rulebook).stores(declared)
     stored: Counter[str] = Counter()
     for signature in context.view.signatures:
         if signature.stored.quantized:
             stored[signature.stored.scheme] += signature.count
-    if declared is None or not wanted or not stored or "" in stored or not wanted.isdisjoint(stored):
+    if not wanted or not stored or "" in stored or not wanted.isdisjoint(stored):
         return
     if any(scheme.startswith("bnb-") for scheme in stored):
         return  # told by the models of its loaders
@@ -38,7 +40,7 @@ def activations(context: Context, params: Params) -> Iterator[Hit | Skip]:
     declared = preferred(context.ckpt)
     if declared is None:
         return
-    format_ = registry.of(declared)
+    format_ = registry.of(declared, context.rulebook)
     asked = format_.input_scale(declared)
     if asked is None:
         return

@@ -17,11 +17,11 @@ def differs(context: Context, params: Params) -> Iterator[Hit | Skip]:
     rows = list(declarations(context.ckpt))
     if not rows or rows[0].file != "config.json":
         return
-    first, main = rows[0], _said(rows[0])
+    first, main = rows[0], _said(context, rows[0])
     for other in rows[1:]:
         if other.file == first.file:
             continue
-        method, beside = registry.method_of(other), _said(other)
+        method, beside = registry.method_of(other, context.rulebook), _said(context, other)
         place = (Location(other.file, other.pointer or None), Location(first.file, first.pointer))
         if first.method and method and not first.method.startswith(method):
             yield Hit(_facts(other, "quant_method", method, first.method), place)
@@ -34,8 +34,8 @@ def differs(context: Context, params: Params) -> Iterator[Hit | Skip]:
                 yield Hit(_facts(other, key, second, told), place)
 
 
-def _said(declared: Declared) -> Said:
-    return registry.of(declared).said(declared)
+def _said(context: Context, declared: Declared) -> Said:
+    return registry.of(declared, context.rulebook).said(declared)
 
 
 def left_over(context: Context, params: Params) -> Iterator[Hit | Skip]:

@@ -47,7 +47,7 @@ def unmatched(context: Context, params: Params) -> Iterator[Hit | Skip]:
 def listed(context: Context, params: Params) -> Iterator[Hit | Skip]:
     """Yield modules that the skip list leaves out and that are stored quantised."""
     for declared, found in _lists(context):
-        if registry.of(declared).skips.get("told_by_loaders"):
+        if registry.of(declared, context.rulebook).skips.get("told_by_loaders"):
             return
         yield from _doubt(found)
         named = found.of("skip")
@@ -129,7 +129,7 @@ def _quantises_anything(context: Context) -> bool:
 
 
 def _forgotten(context: Context, declared: Declared, found: Matched) -> Iterator[tuple[Signature, list[str]]]:
-    if not _lists_dense(declared, found):
+    if not _lists_dense(context, declared, found):
         return
     only = any(entry.effect == "only" for entry in found.entries)
     named, wanted = found.of("skip"), found.of("only")
@@ -142,9 +142,9 @@ def _forgotten(context: Context, declared: Declared, found: Matched) -> Iterator
             yield signature, wrong
 
 
-def _lists_dense(declared: Declared, found: Matched) -> bool:
+def _lists_dense(context: Context, declared: Declared, found: Matched) -> bool:
     """Whether a list is there, clear, and of a format in which it names the 16-bit modules."""
-    format_ = registry.of(declared)
+    format_ = registry.of(declared, context.rulebook)
     if found.doubt or not format_.states(declared) or not format_.skips.get("dense_is_listed"):
         return False
     return bool(found.entries) or not format_.skips.get("list_optional")
@@ -156,7 +156,7 @@ def _outcomes(context: Context, told: Mapping[str, Event], declared: Declared) -
     Where one is silent, it may read off the files what is quantised; else nothing is known.
     """
     outcomes: dict[str, Outcome] = {}
-    read_off = bool(registry.of(declared).skips.get("read_off_files"))
+    read_off = bool(registry.of(declared, context.rulebook).skips.get("read_off_files"))
     for reading in context.readings:
         label = reading.target.label
         inferred = read_off and reading.loaded_as and not reading.plan.unknown
@@ -167,7 +167,7 @@ def _outcomes(context: Context, told: Mapping[str, Event], declared: Declared) -
 def _plain_linear(context: Context, declared: Declared) -> Iterator[Signature]:
     """Yield the signatures of 16-bit linear layers that are expected to be quantised."""
     known = architecture(context.ckpt, context.view)
-    whole_list = bool(registry.of(declared).skips.get("complete"))
+    whole_list = bool(registry.of(declared, context.rulebook).skips.get("complete"))
     for signature in context.view.signatures:
         last = signature.template.rpartition(".")[2]
         dense = family(signature.stored.scheme) == "dense" and signature.leaf("weight") is not None

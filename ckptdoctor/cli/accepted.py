@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import click
 from .. import ruledata
 from ..model import Report
 from ..render.safe import clean
+from ..ruledata import Rulebook
 from ..settings import Section, Settings, SettingsError, apply, find, read
 from .output import here, say, write
 
@@ -35,20 +35,16 @@ def settings(config: str | None, checkpoints: Sequence[str]) -> Settings:
         raise click.UsageError(f"{clean(shown)}: {error.strerror or error}") from error
 
 
-def rulebook(settings: Settings) -> AbstractContextManager[None]:
-    """Return the context in which the settings' own rules are in force; of a file nobody named, none are."""
-    if not settings.brings:
-        return nullcontext()
-    if settings.trusted:
-        return own_rules(settings)
-    what = " and ".join(settings.brings)
-    say(f"{settings.file}: its {what} are not used; --config {settings.file} trusts the file")
-    return nullcontext()
+def rulebook(settings: Settings) -> Rulebook:
+    """Return the rulebook of a run, with the settings' own rules; of a file nobody named, with none of them."""
+    if settings.brings and not settings.trusted:
+        what = " and ".join(settings.brings)
+        say(f"{settings.file}: its {what} are not used; --config {settings.file} trusts the file")
+    return _with_own(settings) if settings.brings and settings.trusted else ruledata.load()
 
 
-@contextmanager
-def own_rules(settings: Settings) -> Iterator[None]:
-    """Put the card directories and plug-ins of ``settings`` in force within the block."""
+def _with_own(settings: Settings) -> Rulebook:
+    """Return our rulebook with the card directories and plug-ins of ``settings``."""
     # By name, so that the compiler and its YAML parser are no part of the import graph of a run.
     try:
         custom = import_module("ckptdoctor.rulebook.custom")
@@ -58,26 +54,24 @@ def own_rules(settings: Settings) -> Iterator[None]:
         ) from error
     for name in settings.plugins:
         _plugin(name, settings.file)
-    with ruledata.using(custom.extended(ruledata.load(), settings.rules, settings.plugins)):
-        yield
+    found: Rulebook = custom.extended(ruledata.load(), settings.rules, settings.plugins)
+    return found
 
 
-def configured(config: str | None) -> AbstractContextManager[None]:
-    """Return the context in which a settings file that was named, and no other, adds its rules."""
-    return nullcontext() if config is None else own_rules(settings(config, ()))
+def configured(config: str | None) -> Rulebook:
+    """Return our rulebook, to which a settings file that was named, and no other, adds its rules."""
+    return ruledata.load() if config is None else _with_own(settings(config, ()))
 
 
 def _plugin(name: str, file: str) -> None:
     from importlib.util import find_spec
-
-    from ..engine import register
 
     if not re.fullmatch(r"[a-z_][a-z0-9_]*", name) or find_spec(f"ckptdoctor.checks.{name}"):
         raise click.UsageError(
             f"{file}: plug-in {clean(name)}: expected the name of a module that is not ours"
         )
     try:
-        register(name)
+        import_module(name)
     except Exception as error:  # whatever its code does, the user must learn which plug-in it was
         what = clean(f"{type(error).__name__}: {error}")
         raise click.UsageError(f"{file}: plug-in {name} cannot be imported: {what}") from error

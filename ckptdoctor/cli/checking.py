@@ -15,6 +15,7 @@ from ..folding import changed
 from ..model import BytesRead, Crash, Report, Target
 from ..render import render
 from ..render.safe import clean
+from ..ruledata import Rulebook, RulebookError
 from ..settings import Settings
 from . import accepted, inputs
 from .exits import DEBUG, NO_VERDICT, OK, worst_code
@@ -50,16 +51,12 @@ def run(paths: Sequence[str], options: Options) -> int:
             raise click.UsageError(f"{clean(file)}: there is no such directory.")
     places = _Places(paths)
     settings = accepted.settings(options.config, places.found)
-    with accepted.rulebook(settings):
-        return _checked(places, settings, options, begun)
-
-
-def _checked(places: _Places, settings: Settings, options: Options, begun: float) -> int:
-    reports = _Run(settings, options).reports(places)
+    rulebook = accepted.rulebook(settings)
+    reports = _Run(settings, options, rulebook).reports(places)
     sections = [settings.at(report.target) for report in reports]
     reports = accepted.applied(reports, sections, settings, options.baseline, partly=bool(options.select))
     shown = [changed(report) for report in reports] if options.changed_only else reports
-    _write(shown, options, places.below, time.perf_counter() - begun)
+    _write(shown, options, rulebook, places.below, time.perf_counter() - begun)
     limits = [options.fail_on or section.fail_on or ("error",) for section in sections]
     code = worst_code(reports, limits, options.pointers)
     if options.write_baseline is not None:
@@ -68,9 +65,11 @@ def _checked(places: _Places, settings: Settings, options: Options, begun: float
     return code
 
 
-def _write(reports: Sequence[Report], options: Options, below: str, seconds: float) -> None:
+def _write(
+    reports: Sequence[Report], options: Options, rulebook: Rulebook, below: str, seconds: float
+) -> None:
     stream = None if options.output is not None else sys.stdout
-    page = page_for(stream, verbose=options.verbose, seconds=seconds)
+    page = page_for(stream, rulebook, verbose=options.verbose, seconds=seconds)
     page = page._replace(below=below, base=str(here() or ""))
     try:
         write(render(options.form, reports, page), options.output, color=page.color)
@@ -118,15 +117,16 @@ class _Places:
 class _Run:
     """One run's way from a path to its report."""
 
-    def __init__(self, settings: Settings, options: Options) -> None:
+    def __init__(self, settings: Settings, options: Options, rulebook: Rulebook) -> None:
         self._settings = settings
         self._options = options
-        self._select = inputs.rules(options.select, "--select")
-        self._ignore = inputs.rules(options.ignore, "--ignore")
+        self._rulebook = rulebook
+        self._select = inputs.rules(options.select, "--select", rulebook)
+        self._ignore = inputs.rules(options.ignore, "--ignore", rulebook)
         self._base = None if options.base is None else inputs.base(options.base)
         self._targets: dict[tuple[str, ...], tuple[Target, ...]] = {}
         for name in settings.named:
-            inputs.rules([name], settings.file)
+            inputs.rules([name], settings.file, rulebook)
 
     def reports(self, places: _Places) -> list[Report]:
         """Return one report per place; one that cannot be read has a report that says so."""
@@ -142,14 +142,13 @@ class _Run:
         adapter = not texts and inputs.is_adapter(path)
         key = ("adapter",) if adapter else texts
         if key not in self._targets:
-            self._targets[key] = inputs.targets(texts, adapter=adapter)
+            self._targets[key] = inputs.targets(texts, self._rulebook, adapter=adapter)
             if self._options.changed_only:
                 inputs.comparable(self._targets[key])
         return self._targets[key]
 
     def _look(self, path: str) -> Report:
         from ..engine import check_source
-        from ..ruledata import RulebookError
         from ..sources import open_source
 
         try:
@@ -157,6 +156,7 @@ class _Run:
                 return check_source(
                     open_source(path),
                     self._for(path),
+                    self._rulebook,
                     metadata_only=self._options.metadata_only or path in self._options.pointers,
                     progress=progress,
                     select=self._select or self._settings.at(path).select,

@@ -27,17 +27,18 @@ def env(python: str | None, form: str, output: str | None, verbose: bool) -> int
     Versions are read from the names of installed distributions; nothing is imported. Exit codes: 0 they go together,
     1 they do not, 3 none of them is installed.
     """
+    from .. import ruledata
     from ..environment import examine
     from ..remedy import remedy
     from ..render import environment as rendering
     from ..targets import distributions
 
     interpreter, paths = _place(python)
-    found = distributions(paths)
-    judged = examine({package: version for package, (_, version) in found.items()})
-    report = rendering.Installation(
-        interpreter, judged, remedy(judged.packages), {package: name for package, (name, _) in found.items()}
-    )
+    rulebook = ruledata.load()
+    found = distributions(rulebook, paths)
+    judged = examine({package: version for package, (_, version) in found.items()}, rulebook)
+    names = {package: name for package, (name, _) in found.items()}
+    report = rendering.Installation(interpreter, judged, remedy(judged.packages, rulebook), names, rulebook)
     page = page_for(None if output is not None else sys.stdout, verbose=verbose)
     text = rendering.as_json(report) if form == "json" else rendering.as_text(report, page)
     try:

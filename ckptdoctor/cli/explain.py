@@ -12,10 +12,11 @@ from ..render import Page
 from ..render.layout import Line, Segment, hang, paint, seg
 from . import accepted, inputs
 from .exits import NO_VERDICT, OK
-from .output import page_for, prose, write
+from .output import page_for, write
 
 if TYPE_CHECKING:
     from ..explain import Candidate
+    from ..ruledata import Rulebook
 
 _LIMIT = 4 * 1024 * 1024
 """Bytes read from stdin: a traceback, not an endless stream."""
@@ -26,29 +27,25 @@ _LIMIT = 4 * 1024 * 1024
 @click.option("--config", metavar="FILE", help="Settings file that names card directories of your own.")
 def explain(text: str, config: str | None) -> int:
     """Explain a rule or an error message; with - a whole traceback is read from stdin."""
-    with accepted.configured(config):
-        return _explain(text)
-
-
-def _explain(text: str) -> int:
     from ..explain import explain as candidates
 
+    rulebook = accepted.configured(config)
     query = _stdin() if text == "-" else text
-    found = candidates(query)
+    found = candidates(query, rulebook)
     if not found and inputs.looks_like_rule(query.strip()):
-        raise inputs.unknown_rule(query.strip())
-    page = page_for(sys.stdout)
-    versions = [] if found and found[0].exact else _about_versions(query, page)
-    write(paint(versions or _lines(found, page), page), None, color=page.color)
+        raise inputs.unknown_rule(query.strip(), rulebook)
+    page = page_for(sys.stdout, rulebook)
+    versions = [] if found and found[0].exact else _about_versions(query, rulebook, page)
+    write(paint(versions or _lines(found, rulebook, page), page), None, color=page.color)
     return OK if found or versions else NO_VERDICT
 
 
-def _about_versions(query: str, page: Page) -> list[Line]:
+def _about_versions(query: str, rulebook: Rulebook, page: Page) -> list[Line]:
     """Return what is known of a text that is no checkpoint's fault but that of packages installed side by side."""
     from ..environment import raised
 
     lines: list[Line] = []
-    for relation in raised(query):
+    for relation in raised(query, rulebook):
         error = relation.error.replace("{minimum}", "…")
         lines += hang([Segment("Known from  ", "dim")], error, page, "dim", indent=2)
         what = f"{relation.package} and {relation.other} do not go together: {relation.why}"
@@ -66,7 +63,7 @@ def _stdin() -> str:
     return sys.stdin.buffer.read(_LIMIT).decode("utf-8", "replace")
 
 
-def _lines(found: Sequence[Candidate], page: Page) -> list[Line]:
+def _lines(found: Sequence[Candidate], rulebook: Rulebook, page: Page) -> list[Line]:
     """Return the best candidate's card in full, then the others in a line each."""
     if not found:
         hint = "No rule knows this text. `ckptdoctor check CHECKPOINT` may still see the cause."
@@ -77,7 +74,7 @@ def _lines(found: Sequence[Candidate], page: Page) -> list[Line]:
         how = "Known from" if best.exact else "Nothing matches; closest is"
         who = f" ({best.loader})" if best.loader else ""
         lines = [*hang([Segment(f"{how}  ", "dim")], best.pattern + who, page, "dim", indent=2), []]
-    lines += _card(best.rule, page)
+    lines += _card(best.rule, rulebook, page)
     if others:
         lines += [[], [Segment("Also possible" if best.pattern else "Also of that name", "strong")]]
     for other in others:
@@ -85,9 +82,8 @@ def _lines(found: Sequence[Candidate], page: Page) -> list[Line]:
     return lines
 
 
-def _card(rule: str, page: Page) -> list[Line]:
-    from .. import ruledata
+def _card(rule: str, rulebook: Rulebook, page: Page) -> list[Line]:
     from ..render.card import card_lines
 
-    card = next(card for card in ruledata.load().cards if card.id == rule)
-    return card_lines(card, prose(rule), page)
+    card = next(card for card in rulebook.cards if card.id == rule)
+    return card_lines(card, rulebook.prose(rule), page)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from .. import ruledata
 from ..render import plan as plan_page
 from ..render.safe import clean
 from . import accepted, inputs, recovering, repairing
@@ -57,17 +58,18 @@ def fix(
     if not Path(path).is_dir():
         raise click.UsageError(f"{clean(path)}: expected the directory of a checkpoint, got a file.")
     settings = accepted.settings(config, [path])
-    wanted = inputs.targets(targets or settings.at(path).targets)
-    named = inputs.rules(rules, "--rule")
+    rulebook = ruledata.load()
+    wanted = inputs.targets(targets or settings.at(path).targets, rulebook)
+    named = inputs.rules(rules, "--rule", rulebook)
     try:
         stream = sys.stdout if form == "text" else sys.stderr
         root = recovering.settled(path, stream, lambda question: may(yes, dry_run, question))
         if root is None:
             return NO_VERDICT
         recovering.tell_foreign(root)
-        plan = repairing.planned(root, wanted, unsafe=unsafe, rules=named)
+        plan = repairing.planned(root, wanted, rulebook, unsafe=unsafe, rules=named)
         if form == "text":
-            page = page_for(sys.stdout)  # told before anything is done
+            page = page_for(sys.stdout, rulebook)  # told before anything is done
             write(plan_page.text(plan, page, unsafe=unsafe), None, color=page.color)
         applied = repairing.done(plan) if plan.changes and may(yes, dry_run, "Apply?") else None
     except (FixError, OSError) as error:

@@ -14,6 +14,7 @@ from ..model import Target
 from ..render.safe import clean
 
 if TYPE_CHECKING:
+    from ..ruledata import Rulebook
     from ..sources.base import Source
 
 
@@ -53,7 +54,7 @@ def is_adapter(path: str) -> bool:
     return Path(path, "adapter_config.json").is_file() and not Path(path, "config.json").is_file()
 
 
-def targets(texts: Sequence[str], *, adapter: bool = False) -> tuple[Target, ...]:
+def targets(texts: Sequence[str], rulebook: Rulebook, *, adapter: bool = False) -> tuple[Target, ...]:
     """Return the targets named by ``--for``, the default ones when none is named; duplicates once.
 
     The default targets of an ``adapter`` begin with PEFT.
@@ -61,11 +62,11 @@ def targets(texts: Sequence[str], *, adapter: bool = False) -> tuple[Target, ...
     from ..targets import TargetError, default_targets
 
     if not texts:
-        return default_targets(adapter=adapter)
+        return default_targets(rulebook, adapter=adapter)
     from ..sweeps import expand
 
     try:
-        return tuple({target.label: target for text in texts for target in expand(text)}.values())
+        return tuple({target.label: target for text in texts for target in expand(text, rulebook)}.values())
     except TargetError as error:
         raise click.UsageError(clean(str(error))) from error
 
@@ -80,11 +81,9 @@ def comparable(targets: Sequence[Target]) -> None:
         )
 
 
-def rules(texts: Iterable[str], option: str) -> tuple[str, ...]:
+def rules(texts: Iterable[str], option: str, rulebook: Rulebook) -> tuple[str, ...]:
     """Return rule ids and families named by ``option`` (comma-separated is fine); each must name a rule."""
-    from .. import ruledata
-
-    known = [card.id for card in ruledata.load().cards]
+    known = [card.id for card in rulebook.cards]
     families = {rule.split("/")[0] + "/" for rule in known}
     wanted = [part.strip() for text in texts for part in text.split(",") if part.strip()]
     for item in wanted:
@@ -95,11 +94,9 @@ def rules(texts: Iterable[str], option: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(wanted))
 
 
-def rule(text: str) -> str | None:
+def rule(text: str, rulebook: Rulebook) -> str | None:
     """Return the id of the one rule ``text`` names, in full or by its last part; None when it names none."""
-    from .. import ruledata
-
-    known = [card.id for card in ruledata.load().cards]
+    known = [card.id for card in rulebook.cards]
     found = [text] if text in known else [item for item in known if item.endswith("/" + text)]
     if len(found) > 1:
         raise click.UsageError(f"{clean(text)} names {len(found)} rules: {', '.join(found)}")
@@ -111,11 +108,9 @@ def looks_like_rule(text: str) -> bool:
     return re.fullmatch(r"[a-z0-9-]+/[a-z0-9-]+", text) is not None
 
 
-def unknown_rule(text: str) -> click.UsageError:
+def unknown_rule(text: str, rulebook: Rulebook) -> click.UsageError:
     """Return the error for a rule id that does not exist, with the nearest one that does."""
-    from .. import ruledata
-
-    known = [card.id for card in ruledata.load().cards]
+    known = [card.id for card in rulebook.cards]
     close = _closest(text, known) or _closest(text, [item.split("/")[1] for item in known])
     hint = f"Did you mean {close}?" if close else "`ckptdoctor rules` lists them."
     return click.UsageError(f"{clean(text)}: no such rule. {hint}")

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 import click
 
 from ..render import Page
 from ..render.safe import clean, inert
 from . import discard
+
+if TYPE_CHECKING:
+    from ..ruledata import Rulebook
 
 PAPER = 100
 """Columns of a page that no terminal limits."""
@@ -23,27 +25,26 @@ class OutputError(click.ClickException):
     """Standard output cannot be written: what was found could not be told."""
 
 
-def page_for(stream: TextIO | None, *, verbose: bool = False, seconds: float | None = None) -> Page:
-    """Return the page that suits ``stream``; None stands for a file: no colour, every character."""
+def page_for(
+    stream: TextIO | None,
+    rulebook: Rulebook | None = None,
+    *,
+    verbose: bool = False,
+    seconds: float | None = None,
+) -> Page:
+    """Return the page that suits ``stream`` (None stands for a file: no colour, every character).
+
+    What is said of findings takes the words of ``rulebook``; a page without findings needs none.
+    """
     encoding = "utf-8" if stream is None else (stream.encoding or "ascii")
-    return Page(
+    page = Page(
         width=_columns(stream),
         color=stream is not None and _color(stream),
         unicode=encoding.lower().replace("-", "").startswith("utf"),
         verbose=verbose,
         seconds=seconds,
-        prose=prose,
     )
-
-
-def prose(rule: str) -> Mapping[str, object]:
-    """Return the prose of a rule's card, empty for what is no rule."""
-    from .. import ruledata
-
-    try:
-        return ruledata.cold(rule)
-    except KeyError:
-        return {}
+    return page if rulebook is None else page._replace(prose=rulebook.prose)
 
 
 def _color(stream: TextIO) -> bool:

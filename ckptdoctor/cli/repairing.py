@@ -5,23 +5,32 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from .. import ruledata
 from ..fixing.changes import Rename
 from ..fixing.commit import commit
 from ..fixing.errors import FixError
 from ..fixing.plan import Plan, Planner
 from ..model import Target
+from ..ruledata import Rulebook
 from ..sources import open_source
 from . import accepted, inputs, recovering
 from .checking import Options
 from .output import say
 
 
-def planned(path: str, targets: Sequence[Target], *, unsafe: bool = False, rules: Sequence[str] = ()) -> Plan:
+def planned(
+    path: str,
+    targets: Sequence[Target],
+    rulebook: Rulebook,
+    *,
+    unsafe: bool = False,
+    rules: Sequence[str] = (),
+) -> Plan:
     """Return the plan for the directory ``path``.
 
     Raises FixError or OSError when there is nothing to look at or it cannot be read.
     """
-    plan = Planner(open_source(path), targets, unsafe=unsafe, rules=rules).plan()
+    plan = Planner(open_source(path), targets, rulebook, unsafe=unsafe, rules=rules).plan()
     if plan.before.nothing:
         raise FixError(f"{path}: {plan.before.nothing}")
     return plan
@@ -36,14 +45,15 @@ def done(plan: Plan) -> str:
 def all_safe(paths: Sequence[str], options: Options) -> bool:
     """Make the safe repairs in every checkpoint of ``paths``, directories kept by their names; say what was done."""
     settings = accepted.settings(options.config, paths)
-    rules = inputs.rules(options.select, "--select")
+    rulebook = ruledata.load()
+    rules = inputs.rules(options.select, "--select", rulebook)
     repaired = False
     for path in paths:
-        targets = inputs.targets(options.targets or settings.at(path).targets)
+        targets = inputs.targets(options.targets or settings.at(path).targets, rulebook)
         try:
             root = recovering.settled(path, sys.stderr, lambda question: True) or path
             recovering.tell_foreign(root)
-            plan = planned(root, targets, rules=rules)
+            plan = planned(root, targets, rulebook, rules=rules)
             if not plan.changes or any(isinstance(change, Rename) for change in plan.changes):
                 continue
             number = done(plan)

@@ -7,7 +7,7 @@ import sys
 import click
 
 from . import accepted, inputs
-from .output import page_for, prose, write
+from .output import page_for, write
 
 
 @click.command()
@@ -16,31 +16,28 @@ from .output import page_for, prose, write
 @click.option("--config", metavar="FILE", help="Settings file that names card directories of your own.")
 def rules(rule: str | None, form: str, config: str | None) -> int:
     """List the rules, or show one in full."""
-    with accepted.configured(config):
-        return _show(rule, form)
-
-
-def _show(rule: str | None, form: str) -> int:
-    from .. import ruledata
     from ..render.card import card_lines, list_lines
     from ..render.layout import paint
     from ..render.safe import dumps
 
-    cards = ruledata.load().cards
+    rulebook = accepted.configured(config)
+    cards = rulebook.cards
     if rule is not None:
-        found = inputs.rule(rule)
+        found = inputs.rule(rule, rulebook)
         if found is None:
-            raise inputs.unknown_rule(rule)
+            raise inputs.unknown_rule(rule, rulebook)
         cards = tuple(card for card in cards if card.id == found)
     if form == "json":
         fields = ("id", "kind", "severity", "status", "check", "message")
-        value = [{key: getattr(card, key) for key in fields} | dict(prose(card.id)) for card in cards]
+        value = [
+            {key: getattr(card, key) for key in fields} | dict(rulebook.prose(card.id)) for card in cards
+        ]
         write(dumps(value if rule is None else value[0]), None)
         return 0
-    page = page_for(sys.stdout)
+    page = page_for(sys.stdout, rulebook)
     if rule is None:
-        lines = list_lines(cards, {card.id: prose(card.id) for card in cards}, page)
+        lines = list_lines(cards, {card.id: rulebook.prose(card.id) for card in cards}, page)
     else:
-        lines = card_lines(cards[0], prose(cards[0].id), page)
+        lines = card_lines(cards[0], rulebook.prose(cards[0].id), page)
     write(paint(lines, page), None, color=page.color)
     return 0

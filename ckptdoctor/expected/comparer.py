@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from ..checkpoint.nouns import Leaf
 from ..formats.parts import BUFFERS, DENSE, has_companions, wholes
+from ..ruledata import Rulebook
 from .blueprint import Entry, Expected, Fused, starred
 from .comparison import Comparison, Mismatch, Missing, Unexpected
 from .stored import Held, Index, Signed, words
@@ -29,14 +30,15 @@ class _Use(NamedTuple):
     """The leaf is the tensor itself, in a floating type and without quantisation companions."""
 
 
-def compare(expected: Expected, stored: Iterable[Signed]) -> Comparison:
+def compare(expected: Expected, stored: Iterable[Signed], rulebook: Rulebook) -> Comparison:
     """Set stored modules against expected templates; cost grows with the names only where they are listed."""
-    return _Comparer(expected).run(stored)
+    return _Comparer(expected, rulebook).run(stored)
 
 
 class _Comparer:
-    def __init__(self, expected: Expected) -> None:
+    def __init__(self, expected: Expected, rulebook: Rulebook) -> None:
         self._expected = expected
+        self._rulebook = rulebook
         self._known = expected.entries.keys() | expected.fused.keys()
         self._uses: dict[str, list[_Use]] = {}
         self._unexpected: dict[str, int] = {}
@@ -79,14 +81,14 @@ class _Comparer:
                 continue
             use = self._resolve(tensor)
             if use is None:
-                if leaf.name != "bias" or not has_companions("weight", leaves):
+                if leaf.name != "bias" or not has_companions("weight", leaves, self._rulebook):
                     self._add_unexpected(tensor, Held(signature, leaf.name).by_index)
                 continue
             template, exact = use
             if template not in held:
                 held[template] = Held(signature, leaf.name, self._entries(template))
             parameter = template.rpartition(".")[2]
-            dense = exact and leaf.dtype in DENSE and not has_companions(parameter, leaves)
+            dense = exact and leaf.dtype in DENSE and not has_companions(parameter, leaves, self._rulebook)
             self._uses.setdefault(template, []).append(_Use(held[template], leaf, dense))
 
     def _entries(self, template: str) -> list[Entry]:
@@ -96,7 +98,8 @@ class _Comparer:
     def _resolve(self, tensor: str) -> tuple[str, bool] | None:
         """The expected template that a stored one serves, and whether it is that very tensor."""
         for candidate in self._spellings(tensor):
-            whole = next((name for name in (candidate, *wholes(candidate)) if name in self._known), None)
+            names = (candidate, *wholes(candidate, self._rulebook))
+            whole = next((name for name in names if name in self._known), None)
             if whole is not None:
                 if prefix := self._expected.prefix:
                     self._bare |= candidate == f"{prefix}.{tensor}"

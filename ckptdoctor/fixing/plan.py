@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from .. import ruledata
 from ..checkpoint import load
 from ..checkpoint.nouns import Checkpoint
 from ..engine import examine, paused_gc
 from ..model import OUTCOMES, Finding, Report, Target, Verdict
+from ..ruledata import Rulebook
 from ..sources.base import Source
 from .changes import Change
 from .edits import overlaid, to_changes
@@ -73,6 +73,7 @@ class Planner:
         self,
         source: Source,
         targets: Sequence[Target],
+        rulebook: Rulebook,
         *,
         unsafe: bool = False,
         rules: Sequence[str] = (),
@@ -80,6 +81,7 @@ class Planner:
     ) -> None:
         self._source = source
         self._targets = targets
+        self._rulebook = rulebook
         self._unsafe = unsafe
         self._rules = rules
         self._metadata_only = metadata_only
@@ -136,10 +138,9 @@ class Planner:
 
     def _look(self, changes: tuple[Change, ...]) -> _State:
         source = overlaid(self._source, folded(changes)) if changes else self._source
-        rulebook = ruledata.load()
         with paused_gc():
-            ckpt = load(source, metadata_only=self._metadata_only, progress=None)
-            return _State(ckpt, examine(ckpt, self._targets, rulebook, rulebook.cards))
+            ckpt = load(source, self._rulebook, metadata_only=self._metadata_only)
+            return _State(ckpt, examine(ckpt, self._targets, self._rulebook.cards))
 
 
 def _fault(before: _State, after: _State, finding: Finding) -> str:

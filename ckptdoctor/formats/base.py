@@ -7,7 +7,6 @@ from typing import Any, ClassVar, NamedTuple
 
 from ..checkpoint.nouns import Declared, Signature
 from ..schemes.formats import Format as Scheme
-from ..schemes.formats import formats as schemes
 from ..schemes.solve import explains, solve
 from .layout import Layout
 
@@ -39,10 +38,11 @@ class Format:
     labels: ClassVar[Sequence[str]] = ()
     """Those labels, the one that is meant where none is stated first."""
 
-    def __init__(self, name: str, data: Mapping[str, Any]) -> None:
+    def __init__(self, name: str, data: Mapping[str, Any], schemes: Sequence[Scheme] = ()) -> None:
         self.name = name
         self.data = data
         """What ``rules/formats/<name>.yaml`` says (``rules/format.schema.json``)."""
+        self._schemes = schemes
 
     def names(self, scheme: str) -> bool:
         """Whether tensors of this format may be in ``scheme``."""
@@ -103,13 +103,16 @@ class Format:
         if usual is None:
             return {"bits": stored.bits, "group": stored.group, "in": stored.in_features}
         widths = {*usual["bits"], said.bits or usual["bits"][0]}
-        narrowed = _scheme(stored.scheme)._replace(bits=tuple(widths), groups=tuple(usual["group"]))
+        narrowed = self._scheme(stored.scheme)._replace(bits=tuple(widths), groups=tuple(usual["group"]))
         return solve(narrowed, {leaf.name: leaf for leaf in signature.leaves}).values
 
     def may_be(self, signature: Signature, said: Said) -> bool:
         """Whether a module may have the bits and group of ``said``, whatever its shapes seem to settle."""
         leaves = {leaf.name: leaf for leaf in signature.leaves}
-        return explains(_scheme(signature.stored.scheme), leaves, said.bits, said.group)
+        return explains(self._scheme(signature.stored.scheme), leaves, said.bits, said.group)
+
+    def _scheme(self, name: str) -> Scheme:
+        return next(scheme for scheme in self._schemes if scheme.id == name)
 
     def label(self, zeros: bytes, bits: int) -> str | None:
         """Return the label whose zero points these packed ones are, None where they tell nothing."""
@@ -130,10 +133,6 @@ class Format:
         listed = block.get(key) or []
         if key and isinstance(listed, list):
             yield f"/{key}", [*listed, *modules]
-
-
-def _scheme(name: str) -> Scheme:
-    return next(scheme for scheme in schemes() if scheme.id == name)
 
 
 def number(value: object) -> int | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from ..ruledata import Rulebook
 from .base import Block, Format
 from .declared import method
 
@@ -25,9 +26,9 @@ class Stored(NamedTuple):
     """Name of the dtype that the packed weights have, "" where they have several."""
 
 
-def states(block: Block) -> bool:
+def states(block: Block, rulebook: Rulebook) -> bool:
     """Whether a block names this method."""
-    return method(block) == NAME
+    return method(block, rulebook) == NAME
 
 
 def described(found: Stored) -> dict[str, object]:

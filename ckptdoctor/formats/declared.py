@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from ..checkpoint.nouns import Checkpoint, Declared
+from ..ruledata import Rulebook
 from .tables import tables
 
 _FIRST: tuple[tuple[str, tuple[str, ...]], ...] = (
@@ -16,12 +17,14 @@ _FIRST: tuple[tuple[str, tuple[str, ...]], ...] = (
 
 def declarations(ckpt: Checkpoint) -> Iterator[Declared]:
     """Yield every quantisation declaration, the one loaders prefer first."""
-    for file, path, implied in (*((file, path, "") for file, path in _FIRST), *tables().places):
+    for file, path, implied in (*((file, path, "") for file, path in _FIRST), *tables(ckpt.rulebook).places):
         block: object = ckpt.object(file)
         for key in path:
             block = block.get(key) if isinstance(block, dict) else None
         if isinstance(block, dict) and (block or path):
-            yield Declared(file, "".join(f"/{key}" for key in path), block, method(block) or implied)
+            yield Declared(
+                file, "".join(f"/{key}" for key in path), block, method(block, ckpt.rulebook) or implied
+            )
 
 
 def preferred(ckpt: Checkpoint) -> Declared | None:
@@ -29,10 +32,10 @@ def preferred(ckpt: Checkpoint) -> Declared | None:
     return next(declarations(ckpt), None)
 
 
-def method(block: Mapping[str, object]) -> str:
+def method(block: Mapping[str, object], rulebook: Rulebook) -> str:
     """Return the normalised ``quant_method`` of a declaration, "" when it has none."""
     stated = block.get("quant_method")
     if isinstance(stated, str):
         name = stated.strip().lower()
-        return tables().spellings.get(name, name)
+        return tables(rulebook).spellings.get(name, name)
     return ""

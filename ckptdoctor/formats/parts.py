@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
-from .tables import tables
+from ..ruledata import Rulebook
+from .tables import Tables, tables
 
 DENSE = frozenset({"F64", "F32", "F16", "BF16"})
 """Dtypes of plain weights."""
@@ -12,24 +13,24 @@ BUFFERS = ("rotary_emb.inv_freq", "rotary_pos_emb.inv_freq", "position_ids", "ma
 """Endings of buffers that are recomputed and that every loader drops without a word."""
 
 
-def has_companions(parameter: str, leaves: Collection[str]) -> bool:
+def has_companions(parameter: str, leaves: Collection[str], rulebook: Rulebook) -> bool:
     """Whether a module holds parts of a quantised form of `parameter`."""
-    return any(leaf != parameter and parameter in _parameters(leaf) for leaf in leaves)
+    known = tables(rulebook)
+    return any(leaf != parameter and parameter in _parameters(leaf, known) for leaf in leaves)
 
 
-def wholes(tensor: str) -> Iterator[str]:
+def wholes(tensor: str, rulebook: Rulebook) -> Iterator[str]:
     """The tensors of which a stored one may be a quantised part."""
-    parts = tensor.split(".")
+    known, parts = tables(rulebook), tensor.split(".")
     for width in (1, 2, 3):  # `weight_packed`, `weight.absmax`, `weight.quant_state.bitsandbytes__nf4`
         if len(parts) > width:
             module = ".".join(parts[:-width])
-            for parameter in _parameters(".".join(parts[-width:])):
+            for parameter in _parameters(".".join(parts[-width:]), known):
                 yield f"{module}.{parameter}"
 
 
-def _parameters(leaf: str) -> Iterator[str]:
+def _parameters(leaf: str, known: Tables) -> Iterator[str]:
     """The parameters that a leaf may be a part of."""
-    known = tables()
     if leaf in known.names or leaf.startswith(known.starts):
         yield "weight"
     head, dot, _ = leaf.partition(".")

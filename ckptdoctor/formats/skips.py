@@ -10,4 +10,4 @@ from . import registry
 
 def matched(view: View, declared: Declared) -> Matched:
     """Match every entry of ``declared`` against the modules of ``view`` (once per view)."""
-    return matching.matched(view, declared, registry.of(declared).skips.get("keys", {}))
+    return matching.matched(view, declared, registry.of(declared, view.rulebook).skips.get("keys", {}))

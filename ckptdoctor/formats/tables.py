@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from .. import ruledata
+from ..ruledata import Rulebook
 
 
 class Tables(NamedTuple):
@@ -45,19 +45,13 @@ class Tables(NamedTuple):
     """Endings that turn a parameter into one part of its quantised form, longest first."""
 
 
-def tables() -> Tables:
-    """Return the formats of the rulebook in use."""
-    data = ruledata.load().formats
-    if not _built or _built[0][0] is not data:
-        _built[:] = [(data, _build(data))]
-    return _built[0][1]
+def tables(rulebook: Rulebook) -> Tables:
+    """Return the formats of a rulebook."""
+    return rulebook.derived(_built)
 
 
-_built: list[tuple[object, Tables]] = []
-"""The formats of the last rulebook asked for; tests swap rulebooks."""
-
-
-def _build(data: Mapping[str, Any]) -> Tables:
+def _built(rulebook: Rulebook) -> Tables:
+    data = rulebook.formats
     return Tables(
         each=data["each"],
         methods=data["methods"],

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .. import ruledata
 from ..checkpoint.nouns import Checkpoint, View
 from ..loaders.base import Reading
 from ..memory.weights import weights
 from ..model import Crash, Evidence, Finding, LoaderOutcome, Outcome, Skip, Target, Verdict, worst
+from ..ruledata import Rulebook
 from .compared import compared, unearned
 
 _STRENGTH: tuple[Evidence, ...] = ("observed", "source", "assumed")
@@ -44,7 +44,7 @@ def _verdict(ckpt: Checkpoint, reading: Reading, findings: Sequence[Finding], do
         evidence=_strongest([item.evidence for _, item in deciding], reading.evidence),
         needs=reading.plan.needs,
         reason=reason,
-        uses=_uses(reading),
+        uses=_uses(reading, ckpt.rulebook),
         tensor_parallel=reading.tensor_parallel,
         weights=None if outcome in ("fails", "unknown") else weights(ckpt, reading).total,
         compared=parts,
@@ -61,12 +61,10 @@ def _outcomes(findings: Sequence[Finding], target: Target) -> list[tuple[Finding
     ]
 
 
-def _uses(reading: Reading) -> tuple[str, ...]:
+def _uses(reading: Reading, rulebook: Rulebook) -> tuple[str, ...]:
     """Return the target's packages that count: all but the loader itself and plug-ins for other methods."""
     plugins = {
-        row["package"]: row["method"]
-        for data in ruledata.load().loaders.values()
-        for row in data.get("plugins", ())
+        row["package"]: row["method"] for data in rulebook.loaders.values() for row in data.get("plugins", ())
     }
     return tuple(
         name

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, TypeAlias, TypeVar
 from ..checkpoint.nouns import Checkpoint, Signature, View
 from ..formats import registry
 from ..model import Aspect, Evidence, Facts, Location, Outcome, Target
+from ..ruledata import Rulebook
 from . import facts
 
 Data: TypeAlias = Mapping[str, Any]
@@ -85,24 +86,30 @@ class Run:
     subclass with cached properties, each derived once and only when a step asks.
     """
 
-    def __init__(
-        self, ckpt: Checkpoint, target: Target, loaders: Mapping[str, Data], plan: Plan | None = None
-    ) -> None:
+    def __init__(self, ckpt: Checkpoint, target: Target, plan: Plan | None = None) -> None:
         self.ckpt = ckpt
         self.target = target
-        self.loaders = loaders
-        """What is known of every loader, by name; one may run inside another."""
         self.plan = plan if plan is not None else Plan((), frozenset())
         """What was planned; empty until then."""
 
     @classmethod
     def of(cls: type[AnyRun], run: Run) -> AnyRun:
         """Return ``run`` as a run of this class."""
-        return run if isinstance(run, cls) else cls(run.ckpt, run.target, run.loaders, run.plan)
+        return run if isinstance(run, cls) else cls(run.ckpt, run.target, run.plan)
 
     def planned(self: AnyRun, plan: Plan) -> AnyRun:
         """Return this run with its plan made."""
-        return type(self)(self.ckpt, self.target, self.loaders, plan)
+        return type(self)(self.ckpt, self.target, plan)
+
+    @property
+    def rulebook(self) -> Rulebook:
+        """What is known beforehand."""
+        return self.ckpt.rulebook
+
+    @property
+    def loaders(self) -> Mapping[str, Data]:
+        """What is known of every loader, by name; one may run inside another."""
+        return self.ckpt.rulebook.loaders
 
     @cached_property
     def data(self) -> Data:
@@ -135,7 +142,7 @@ class Run:
     ) -> Reading:
         """Return what was read; ``unknown`` replaces the plan's reason to abstain."""
         plan = self.plan if unknown is None else self.plan._replace(unknown=unknown)
-        plain = plan.method in ("", "lora") or registry.holds(plan.method, "bnb-4bit")
+        plain = plan.method in ("", "lora") or registry.holds(plan.method, "bnb-4bit", self.rulebook)
         parts = ("loading",) if plain else ("loading", "quantised")
         evidence = facts.evidence(self.data, self.target, *parts)
         return Reading(self.target, plan, loaded_as or {}, tuple(events), evidence)

@@ -108,13 +108,13 @@ class UnslothRun(Run):
             newest = max(known, key=ruledata.parse_version)
             version = self.target.versions.get("transformers", newest)
             target = Target("transformers", {"transformers": version}, {}, origin=self.target.origin)
-            return Transformers(), Run(self.ckpt, target, self.loaders, self.plan)
+            return Transformers(), Run(self.ckpt, target, self.plan)
         versions = {
             name: version for name, version in self.target.versions.items() if name.startswith("vllm")
         }
         options = {"quantization": BNB, "load_format": BNB} if self.uses_bitsandbytes else {}
         target = Target("vllm", versions, options, origin=self.target.origin)
-        return Vllm(), Run(self.ckpt, target, self.loaders, self.plan)
+        return Vllm(), Run(self.ckpt, target, self.plan)
 
 
 class Unsloth(Loader):

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from .. import loaders, ruledata
+from .. import loaders
 from ..checkpoint import load
 from ..checkpoint.nouns import Checkpoint
 from ..loaders.base import Reading, Run
 from ..model import Target
+from ..ruledata import Rulebook
 from ..sources.base import Source
 
 
@@ -19,12 +20,11 @@ class Subject(NamedTuple):
     reading: Reading
 
 
-def ask(source: Source, target: Target) -> Subject:
+def ask(source: Source, target: Target, rulebook: Rulebook) -> Subject:
     """Return the checkpoint behind ``source`` and how ``target`` reads it. Raises OSError where it cannot be read."""
-    book = ruledata.load()
-    ckpt = load(source, metadata_only=True)
-    run = Run(ckpt, target, book.loaders)
-    model = loaders.model(target.loader, book.loaders[target.loader])
+    ckpt = load(source, rulebook, metadata_only=True)
+    run = Run(ckpt, target)
+    model = loaders.model(target.loader, run.data)
     run = run.planned(model.plan(run))
     if run.view.beyond is not None:
         return Subject(ckpt, run.reading(run.plan.events, unknown="more kinds of tensor than are judged"))

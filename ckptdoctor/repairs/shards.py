@@ -137,7 +137,7 @@ def drop_ghosts(ckpt: Checkpoint, view: View, hit: Hit) -> Iterator[Edit]:
     """
     for place in hit.at:
         name = place.tensor or ""
-        if any(whole in view.owner for whole in wholes(name)) or not model_files(ckpt):
+        if any(whole in view.owner for whole in wholes(name, ckpt.rulebook)) or not model_files(ckpt):
             return
     for place in hit.at if hit.count == len(hit.at) else ():
         yield from drop_key(ckpt, INDEX, "/weight_map" + member(place.tensor or ""))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from .. import ruledata
 from ..checkpoint.nouns import Checkpoint, View
 from ..loaders.base import SkipList
 from ..loaders.registry import models
@@ -22,7 +21,7 @@ def skip_list(ckpt: Checkpoint, view: View, listed: object) -> list[str] | None:
     Entries that are right or match nothing stay as they are. Each loader that reads the list says by which names it
     wants to be told what is 16-bit.
     """
-    readers = list(_readers())
+    readers = list(_readers(ckpt))
     quantised = [m for s in view.signatures if family(s.stored.scheme).startswith("bnb-") for m in s.modules]
     dense = [list(reader.unquantised(ckpt, view)) for reader in readers]
     old = [item for item in listed if isinstance(item, str)] if isinstance(listed, list) else None
@@ -47,9 +46,9 @@ def _right(
     return entries
 
 
-def _readers() -> Iterator[SkipList]:
+def _readers(ckpt: Checkpoint) -> Iterator[SkipList]:
     """Yield the loaders that read the list in a way of their own."""
-    for model, data in models(ruledata.load().loaders):
+    for model, data in models(ckpt.rulebook.loaders):
         reader = model.skip_list(data)
         if reader is not None:
             yield reader

@@ -10,8 +10,8 @@ from typing import Any
 
 from jsonschema import Draft202012Validator
 
-from .. import ruledata
 from ..ruledata import Rulebook, RulebookError
+from ..ruledata.cards import card_from
 from . import compile, validate
 from .book import Rules
 from .document import Document, load
@@ -25,7 +25,7 @@ def extended(rulebook: Rulebook, folders: Sequence[Path], plugins: Sequence[str]
 
     Checks are ours or those of ``plugins``. Raises RulebookError, with file and line, for the first card that is wrong.
     """
-    validator = Draft202012Validator(schema())
+    validator = Draft202012Validator(schema(rulebook))
     families = {card.id.split("/")[0] for card in rulebook.cards}
     documents: dict[str, Document] = {}
     for folder in folders:
@@ -47,12 +47,12 @@ def extended(rulebook: Rulebook, folders: Sequence[Path], plugins: Sequence[str]
         validate.card(rule, document, rulebook.loaders, known)
         _check(document, plugins)
         _fill(document.value)
-    return _merged(rulebook, documents)
+    return _merged(rulebook, documents, plugins)
 
 
-def schema() -> dict[str, Any]:
+def schema(rulebook: Rulebook) -> dict[str, Any]:
     """Return the schema of a card of the user's own."""
-    relaxed: dict[str, Any] = copy.deepcopy(dict(ruledata.card_schema()))
+    relaxed: dict[str, Any] = copy.deepcopy(dict(rulebook.card_schema()))
     relaxed["required"] = [key for key in relaxed["required"] if key not in _OPTIONAL]
     relaxed.pop("if", None)
     relaxed.pop("then", None)
@@ -98,12 +98,12 @@ def _fill(value: dict[str, Any]) -> None:
     value.setdefault("examples", {"bad": []})
 
 
-def _merged(rulebook: Rulebook, documents: dict[str, Document]) -> Rulebook:
+def _merged(rulebook: Rulebook, documents: dict[str, Document], plugins: Sequence[str]) -> Rulebook:
     book = Rules(documents, {}, {}, {})
     hot = compile.hot(book)
-    added = ruledata.rulebook_from(hot)
-    return rulebook._replace(
-        digest=f"{rulebook.digest}+{added.digest}",
-        cards=rulebook.cards + added.cards,
-        prose={**rulebook.prose, **compile.cold(book)},
+    return rulebook.replace(
+        digest=f"{rulebook.digest}+{hot['digest']}",
+        cards=(*rulebook.cards, *map(card_from, hot["cards"])),
+        prose=compile.cold(book),
+        plugins=rulebook.plugins.union(plugins),
     )

@@ -6,8 +6,9 @@ A wheel carries the compiled files (``ckptdoctor/_rulebook``). A source tree or 
 
 from __future__ import annotations
 
-from .cards import Card, Row, Rulebook, RulebookError, first_row, rulebook_from
-from .store import architecture, card_schema, class_of, cold, environment, load, patterns, using
+from .cards import Card, Row, RulebookError, first_row
+from .rulebook import Rulebook, rulebook_from
+from .store import load
 from .versions import Spec, holds, matches, parse_version
 
 __all__ = [
@@ -16,17 +17,10 @@ __all__ = [
     "Rulebook",
     "RulebookError",
     "Spec",
-    "architecture",
-    "card_schema",
-    "class_of",
-    "cold",
-    "environment",
     "first_row",
     "holds",
     "load",
     "matches",
     "parse_version",
-    "patterns",
     "rulebook_from",
-    "using",
 ]

@@ -1,4 +1,4 @@
-"""Cards, their rows and the rulebook that holds them, as a run sees them."""
+"""Cards and their rows, as a run sees them."""
 
 from __future__ import annotations
 
@@ -67,20 +67,6 @@ class Card(NamedTuple):
     """Whether it is about what a loader does not read at all: a target that nobody asked for is then ``unknown``."""
 
 
-class Rulebook(NamedTuple):
-    """Everything the default run path knows."""
-
-    digest: str
-    """Changes whenever the content of any rule file does."""
-    cards: tuple[Card, ...]
-    loaders: Mapping[str, Mapping[str, Any]]
-    schemes: Mapping[str, Mapping[str, Any]]
-    formats: Mapping[str, Any] = {}
-    """What each quantisation format says, and what all of them say together (``ckptdoctor/formats/tables.py``)."""
-    prose: Mapping[str, Mapping[str, Any]] = {}
-    """Prose of cards that come from elsewhere (see ``cold``)."""
-
-
 def first_row(rows: Sequence[Row] | str | None, version: str, facts: Mapping[str, object]) -> Row | None:
     """Return the first row that names ``version`` and whose ``when`` agrees with ``facts``."""
     if rows is None or isinstance(rows, str):
@@ -92,14 +78,8 @@ def first_row(rows: Sequence[Row] | str | None, version: str, facts: Mapping[str
     return None
 
 
-def rulebook_from(hot: Mapping[str, Any]) -> Rulebook:
-    """Return the rulebook held by the content of a ``hot.json``."""
-    return Rulebook(
-        hot["digest"], tuple(map(_card, hot["cards"])), hot["loaders"], hot["schemes"], hot["formats"]
-    )
-
-
-def _card(data: Mapping[str, Any]) -> Card:
+def card_from(data: Mapping[str, Any]) -> Card:
+    """Return a card as ``hot.json`` holds it."""
     outcomes = {
         loader: rows if isinstance(rows, str) else tuple(map(_row, rows))
         for loader, rows in data["outcomes"].items()

@@ -5,85 +5,26 @@ from __future__ import annotations
 import importlib
 import json
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator
 from functools import cache
 from hashlib import sha256
 from typing import Any
 
-from .cards import Rulebook, RulebookError, rulebook_from
+from .cards import RulebookError
+from .rulebook import Rulebook, rulebook_from
 
 _HERE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _PACKAGED = os.path.join(_HERE, "_rulebook")
 _RULES = os.path.join(os.path.dirname(_HERE), "rules")
 
 
-def load() -> Rulebook:
-    """Return the rulebook in use. Raises RulebookError when a source tree's rules cannot be compiled."""
-    return _override or _default()
-
-
-@contextmanager
-def using(rulebook: Rulebook) -> Iterator[None]:
-    """Make ``load()`` return ``rulebook`` within the block."""
-    global _override
-    before, _override = _override, rulebook
-    try:
-        yield
-    finally:
-        _override = before
-
-
-def cold(rule: str) -> Mapping[str, Any]:
-    """Return the prose of a rule: summary, why, how_to_fix, since, references, errors, fixable, … .
-
-    Raises KeyError when there is no such rule.
-    """
-    if _override is not None and rule in _override.prose:
-        return _override.prose[rule]
-    entry: Mapping[str, Any] = _read("cold.json")[rule]
-    return entry
-
-
-def card_schema() -> Mapping[str, Any]:
-    """Return the JSON Schema that a rule card must meet."""
-    schema: Mapping[str, Any] = _read("card.schema.json")
-    return schema
-
-
-def patterns() -> list[dict[str, Any]]:
-    """Return all cards' error texts as ``{rule, text, loader, known, exception, regex, literal}``, for explain."""
-    entries: list[dict[str, Any]] = _read("patterns.json")
-    return entries
-
-
-def environment() -> Mapping[str, Any]:
-    """Return which versions of packages go together: packages, breaks, for_checkpoints, requirements."""
-    data: Mapping[str, Any] = _read("environment.json")
-    return data
-
-
-def architecture(class_name: str) -> Mapping[str, Any] | None:
-    """Return what is known of a model class such as ``LlamaForCausalLM``, None when nothing is."""
-    # It comes from a hostile config.json and becomes a file name.
-    if not class_name.isidentifier() or len(class_name) > 100:
-        return None
-    entry: Mapping[str, Any] | None = _read(f"architectures/{class_name}.json")
-    return entry
-
-
-def class_of(model_type: str) -> str:
-    """Return the causal language model that ``model_type`` leads to, "" where it is not known."""
-    found: str = _read("types.json").get(model_type, "")
-    return found
-
-
-_override: Rulebook | None = None
-
-
 @cache
-def _default() -> Rulebook:
-    return rulebook_from(_read("hot.json"))
+def load() -> Rulebook:
+    """Return the compiled rulebook. Raises RulebookError when a source tree's rules cannot be compiled.
+
+    For the command line and the public API, once a run: everything else is given the rulebook it works with.
+    """
+    return rulebook_from(_read("hot.json"), _read)
 
 
 @cache

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from .. import ruledata
+from ..ruledata import Rulebook
 from .monomial import Monomial, parse
 
 REST = "..."
@@ -45,18 +45,14 @@ class Format(NamedTuple):
     """Roles are endings such as ``*_blocks``: a module may hold several sets of them."""
 
 
-def formats() -> tuple[Format, ...]:
-    """Return the schemes of the rulebook in use, those with most identifying roles first."""
-    schemes = ruledata.load().schemes
-    if not _built or _built[0][0] is not schemes:
-        found = [build(name, data) for name, data in schemes.items()]
-        ordered = sorted(found, key=lambda format_: (-len(format_.identify), format_.id))
-        _built[:] = [(schemes, tuple(ordered))]
-    return _built[0][1]
+def formats(rulebook: Rulebook) -> tuple[Format, ...]:
+    """Return the schemes of a rulebook, those with most identifying roles first."""
+    return rulebook.derived(_built)
 
 
-_built: list[tuple[object, tuple[Format, ...]]] = []
-"""The schemes of the last rulebook asked for; tests swap rulebooks."""
+def _built(rulebook: Rulebook) -> tuple[Format, ...]:
+    found = [build(name, data) for name, data in rulebook.schemes.items()]
+    return tuple(sorted(found, key=lambda format_: (-len(format_.identify), format_.id)))
 
 
 def build(name: str, data: Mapping[str, Any]) -> Format:

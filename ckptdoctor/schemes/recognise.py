@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from math import prod
 
+from ..ruledata import Rulebook
 from . import bnb4
 from .base import Leaf, QuantState, Stored
 from .formats import Format, formats
@@ -13,7 +14,7 @@ from .solve import Solution, solve
 _PLAIN = frozenset({"weight", "bias"})
 
 
-def recognise(leaves: tuple[Leaf, ...], state: QuantState | None) -> Stored:
+def recognise(leaves: tuple[Leaf, ...], state: QuantState | None, rulebook: Rulebook) -> Stored:
     """Return how the module with these leaves is stored; scheme ``""`` when only names are known and do not tell."""
     names = {leaf.name for leaf in leaves}
     if names <= _PLAIN:
@@ -21,7 +22,7 @@ def recognise(leaves: tuple[Leaf, ...], state: QuantState | None) -> Stored:
     four_bit = bnb4.recognise(names, state)
     if four_bit is not None:
         return four_bit
-    found = candidates(leaves)
+    found = candidates(leaves, rulebook)
     if not found:
         return dense(leaves)
     best = found[0]
@@ -34,20 +35,22 @@ def recognise(leaves: tuple[Leaf, ...], state: QuantState | None) -> Stored:
     )
 
 
-def candidates(leaves: tuple[Leaf, ...]) -> tuple[Solution, ...]:
+def candidates(leaves: tuple[Leaf, ...], rulebook: Rulebook) -> tuple[Solution, ...]:
     """Return every scheme of the rulebook that these tensors may be, the one that fits best first."""
-    known = formats()
-    if not _solved or _solved[0][0] is not known or len(_solved[0][1]) >= _KEPT:
-        _solved[:] = [(known, {})]
-    solved = _solved[0][1]
+    solved = rulebook.derived(_solved)
     if leaves not in solved:
-        solved[leaves] = _candidates(leaves, known)
+        if len(solved) >= _KEPT:
+            solved.clear()
+        solved[leaves] = _candidates(leaves, formats(rulebook))
     return solved[leaves]
 
 
 _KEPT = 1000
-_solved: list[tuple[tuple[Format, ...], dict[tuple[Leaf, ...], tuple[Solution, ...]]]] = []
-"""Formats in use → what has been solved with them: a module's tensors are asked about by parser and checks alike."""
+
+
+def _solved(rulebook: Rulebook) -> dict[tuple[Leaf, ...], tuple[Solution, ...]]:
+    """Return where to keep what has been solved: a module's tensors are asked about by parser and checks alike."""
+    return {}
 
 
 def _candidates(leaves: tuple[Leaf, ...], known: tuple[Format, ...]) -> tuple[Solution, ...]:

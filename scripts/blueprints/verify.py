@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from itertools import product
 
+from ckptdoctor import ruledata
 from ckptdoctor.expected.blueprint import Entry, Expected, starred
 from ckptdoctor.expected.comparer import compare
 from ckptdoctor.expected.grouping import grouped
 
 from .names import respelled
 from .observe import Observation, Shapes, loads_as
+
+RULEBOOK = ruledata.load()
 
 
 def disagreement(expected: Expected, seen: Observation) -> str | None:
@@ -68,7 +71,7 @@ def _layouts(expected: Expected, seen: Observation) -> str | None:
             if astray:
                 return f"transformers does not load {astray[0]}"
     for layout, shapes in layouts.items():
-        result = compare(expected, grouped(_tensors(shapes)))
+        result = compare(expected, grouped(_tensors(shapes)), RULEBOOK)
         if result.missing or result.unclear or result.mismatched or result.unexpected:
             return f"{layout} names compare as {result}"[:900]
     return None

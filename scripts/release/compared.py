@@ -8,7 +8,6 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-from tests.agreement import verdicts
 from tests.observe.paths import OBSERVED, ROOT
 
 
@@ -21,6 +20,8 @@ def said(target: str, into: Path) -> Path:
 
 def differences(before: Path, after: Path) -> list[str]:
     """Return a line for every place where two such files differ."""
+    from tests.agreement import verdicts  # what it imports loads the rulebook, which the intake changes
+
     old, new = verdicts.read(str(before)), verdicts.read(str(after))
     return [
         f"{name}{text}"

@@ -12,7 +12,6 @@ import subprocess
 
 import pytest
 
-from ckptdoctor.targets import parse_target
 from tests.conftest import ROOT
 from tests.observe.cases import load_cases
 from tests.observe.driver import Record, observe
@@ -20,6 +19,7 @@ from tests.observe.mend import maker, meaning
 from tests.observe.paths import OBSERVED, OBSERVED_FIXED
 from tests.observe.record import without_readers
 from tests.observe.score import target_of
+from tests.support.shipped import parse_target
 
 WORKER = ROOT / "tests/observe/workers/transformers.py"
 LIVE = {name: os.environ.get(name, "") for name in ("CKPTDOCTOR_TF5", "CKPTDOCTOR_TF4")}

@@ -8,12 +8,11 @@ import subprocess
 
 import pytest
 
-from ckptdoctor.memory.asking import ask
 from ckptdoctor.memory.weights import weights
 from ckptdoctor.sources import open_source
-from ckptdoctor.targets import parse_target
 from tests.conftest import ROOT
 from tests.observe.paths import SOUND
+from tests.support.shipped import ask, parse_target
 
 PYTHON = os.environ.get("CKPTDOCTOR_TF5", "")
 HELD = [

@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 
 from ckptdoctor import ruledata
-from ckptdoctor.engine import check_source
 from ckptdoctor.sources import open_source
-from ckptdoctor.targets import parse_target
+from tests.support.shipped import check_source, parse_target
 
 from ..observe import score, shown
 from ..observe.paths import SOUND

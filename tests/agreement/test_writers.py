@@ -16,16 +16,14 @@ from typing import Any
 
 import pytest
 
-from ckptdoctor.checkpoint import load
 from ckptdoctor.checkpoint.modules import build_view
-from ckptdoctor.engine import check_source
 from ckptdoctor.model import Finding
 from ckptdoctor.rulebook import recipe
 from ckptdoctor.rulebook.tensors import described
 from ckptdoctor.schemes.base import Leaf, Stored
 from ckptdoctor.schemes.recognise import recognise
 from ckptdoctor.sources import open_source
-from ckptdoctor.targets import parse_target
+from tests.support.shipped import RULEBOOK, check_source, load, parse_target
 
 from ..conftest import ROOT
 from ..observe.written import INTO, SAME, Loader, row
@@ -92,7 +90,7 @@ def test_a_linear_is_what_its_writer_was_told(
     excused(request, name, "stored")
     tensors = record["tensors"]
     leaves = tuple(sorted(Leaf(role, dtype, tuple(shape)) for role, (dtype, shape) in tensors.items()))
-    stored = recognise(leaves, None)
+    stored = recognise(leaves, None, RULEBOOK)
     assert stored.quantized
     assert wrong(stored, record["told"], [ROWS, COLUMNS]) == {}
     named = {f"model.layers.0.mlp.down_proj.{role}": entry for role, entry in tensors.items()}

@@ -14,14 +14,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from ckptdoctor.engine import check_source
 from ckptdoctor.model import Report, Target
 from ckptdoctor.render.json import as_dict
 from ckptdoctor.sources import open_source
-from ckptdoctor.targets import parse_target
 from tests.conftest import ROOT
 from tests.observe.cases import adapter_base, load_cases, made
 from tests.support import cards, corpus_source
+from tests.support.shipped import check_source, parse_target
 
 TARGETS = (
     "transformers==5.24.0",

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from ckptdoctor import checkpoint
 from ckptdoctor.checkpoint import gguf
 from ckptdoctor.sources.memory import MemorySource
+from tests.support.shipped import load
 
 STRING, ARRAY, UINT32 = 8, 9, 4
 
@@ -33,7 +33,7 @@ def tensor(name: bytes, dims: tuple[int, ...], kind: int, offset: int) -> bytes:
 
 
 def codes(data: bytes) -> list[str]:
-    ckpt = checkpoint.load(MemorySource("model", {"m.gguf": data}, {}))
+    ckpt = load(MemorySource("model", {"m.gguf": data}, {}))
     return [defect.code for defect in ckpt.defects]
 
 
@@ -141,6 +141,6 @@ def test_hostile_numbers_are_told_at_once(data: bytes) -> None:
 def test_many_files_are_read_within_a_budget() -> None:
     data = model()
     files = {f"m{number}.gguf": data[:-1] for number in range(200)}
-    ckpt = checkpoint.load(MemorySource("model", files, {}))
+    ckpt = load(MemorySource("model", files, {}))
     assert 0 < len(ckpt.defects) <= gguf._FILES
     assert ckpt.bytes_read.headers <= gguf._BUDGET

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ckptdoctor.checkpoint import load, quant_state
+from ckptdoctor.checkpoint import quant_state
 from ckptdoctor.checkpoint.names import Templates, join, split
 from ckptdoctor.checkpoint.nouns import Checkpoint, QuantState, View
 from ckptdoctor.formats.declared import declarations
@@ -17,6 +17,7 @@ from ckptdoctor.schemes.base import Leaf
 from ckptdoctor.sources.base import Stat
 from ckptdoctor.sources.local import LocalSource
 from ckptdoctor.sources.memory import MemorySource
+from tests.support.shipped import load
 
 from ..support.corpus_source import CorpusSource, rows, sound_rows
 from ..support.headers import shard

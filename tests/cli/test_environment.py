@@ -20,10 +20,10 @@ import ckptdoctor
 from ckptdoctor import ruledata
 from ckptdoctor.cli import main
 from ckptdoctor.environment import examine, problems, relations
-from ckptdoctor.releases import releases
 from ckptdoctor.remedy import remedy, tightest
 from ckptdoctor.rulebook import environment as compiler
-from ckptdoctor.ruledata import RulebookError
+from ckptdoctor.ruledata import Rulebook, RulebookError
+from tests.support.shipped import RULEBOOK, known_releases, with_file
 
 from ..conftest import ROOT
 from ..observe import versions
@@ -33,7 +33,7 @@ SCHEMA = json.loads(
     (Path(ckptdoctor.__file__).parent / "environment.schema.json").read_text(encoding="utf-8")
 )
 EXAMPLES = yaml.safe_load((ROOT / "rules" / "environment.yaml").read_text(encoding="utf-8"))["examples"]
-REQUIREMENTS = ruledata.environment()["requirements"]
+REQUIREMENTS = RULEBOOK.environment()["requirements"]
 SOUND = {
     "torch": "2.13.0", "transformers": "5.17.0", "tokenizers": "0.23.1", "huggingface-hub": "1.31.0", "trl": "1.15.0",
     "safetensors": "0.8.0", "accelerate": "1.15.0", "bitsandbytes": "0.50.2", "peft": "0.20.0",
@@ -41,9 +41,9 @@ SOUND = {
 }  # fmt: skip
 
 
-def wrong(installed: Mapping[str, str]) -> list[str]:
+def wrong(installed: Mapping[str, str], rulebook: Rulebook = RULEBOOK) -> list[str]:
     """Return the pairs that are there in versions that do not go together."""
-    return [f"{p.relation.package} {p.relation.other}" for p in problems(installed) if p.found]
+    return [f"{p.relation.package} {p.relation.other}" for p in problems(installed, rulebook) if p.found]
 
 
 def site(folder: Path, installed: Mapping[str, str]) -> Path:
@@ -84,10 +84,10 @@ def _mutants(data: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
 def _decisions(data: Mapping[str, Any]) -> set[tuple[str, str, str, str]]:
     """Return what decides about every known release of a package: (package, version, other, specifier)."""
     found = set()
-    for row, real in zip(data["breaks"], ruledata.environment()["breaks"], strict=True):
+    for row, real in zip(data["breaks"], RULEBOOK.environment()["breaks"], strict=True):
         bounds = {clause.version for span in real["spans"] for clause in SpecifierSet(span["versions"])}
         for span in row["spans"]:
-            for version in SpecifierSet(span["versions"]).filter({*releases(row["package"]), *bounds}):
+            for version in SpecifierSet(span["versions"]).filter({*known_releases(row["package"]), *bounds}):
                 found.add((row["package"], version, row["with"], span["spec"]))
     strictest: dict[tuple[str, str, str], str] = {}  # of rows that overlap, as minimums are compared
     for package, version, other, spec in sorted(found, key=lambda item: Version(item[3].lstrip("<>="))):
@@ -95,16 +95,15 @@ def _decisions(data: Mapping[str, Any]) -> set[tuple[str, str, str, str]]:
     return {(*key, spec) for key, spec in strictest.items()}
 
 
-def test_every_bound_of_what_breaks_has_an_example(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = ruledata.environment()
+def test_every_bound_of_what_breaks_has_an_example() -> None:
+    real = RULEBOOK.environment()
     decided = _decisions(real)
     survivors = []
     for name, data in _mutants(real):
         same = " versions " in name and _decisions(data) == decided
-        monkeypatch.setattr(ruledata, "environment", lambda data=data: data)
-        if not same and all(sorted(wrong(e["installed"])) == sorted(e["wrong"]) for e in EXAMPLES):
+        book = with_file("environment.json", data)
+        if not same and all(sorted(wrong(e["installed"], book)) == sorted(e["wrong"]) for e in EXAMPLES):
             survivors.append(name)
-        monkeypatch.undo()
     assert not survivors, "\n".join(survivors)
 
 
@@ -117,10 +116,10 @@ def test_requirements_are_disjoint_and_in_order() -> None:
 
 
 def test_a_sound_environment_is_sound() -> None:
-    judged = examine(SOUND)
+    judged = examine(SOUND, RULEBOOK)
     assert judged.problems == ()
     assert list(judged.packages)[:2] == ["torch", "transformers"]
-    assert remedy(judged.packages) == ((), ())
+    assert remedy(judged.packages, RULEBOOK) == ((), ())
 
 
 @pytest.mark.parametrize(
@@ -138,7 +137,7 @@ def test_a_sound_environment_is_sound() -> None:
 def test_one_package_that_does_not_fit(change: dict[str, str], pairs: set[str], install: str) -> None:
     installed = {**SOUND, **change}
     assert pairs <= set(wrong(installed))
-    found = remedy(installed)
+    found = remedy(installed, RULEBOOK)
     assert install in found.install
     assert found.stuck == ()
 
@@ -158,7 +157,7 @@ def test_one_command_for_everything() -> None:
         "huggingface-hub": "2.4.0",
     }
     assert len(wrong(installed)) == 10
-    found = remedy(installed)
+    found = remedy(installed, RULEBOOK)
     assert found.stuck == ()
     assert set(found.install) == {
         "bitsandbytes>=0.48.1",
@@ -172,7 +171,7 @@ def test_one_command_for_everything() -> None:
 
 def test_what_nothing_fits_is_said(tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
     """As of 2026-11 the newest releases go together, so one that does not is made up."""
-    data = copy.deepcopy(dict(ruledata.environment()))
+    data = copy.deepcopy(dict(RULEBOOK.environment()))
     row = {
         "spans": [{"versions": "", "spec": "<2.14"}],
         "why": "made up",
@@ -180,9 +179,10 @@ def test_what_nothing_fits_is_said(tmp_path: Path, capsys: Capture, monkeypatch:
         "references": [],
     }
     data["breaks"].append({"package": "unsloth", "with": "torch", **row})
-    monkeypatch.setattr(ruledata, "environment", lambda: data)
+    book = with_file("environment.json", data)
+    monkeypatch.setattr(ruledata, "load", lambda: book)
     installed = {**SOUND, "vllm": "0.33.0"}
-    (problem,) = remedy(installed).stuck
+    (problem,) = remedy(installed, book).stuck
     assert (problem.relation.package, problem.relation.other) == ("vllm", "torch")
     assert main(["env", "--python", str(site(tmp_path / "s", installed))]) == 1
     assert "no torch known here fits all of them; look for another vllm" in capsys.readouterr().out
@@ -197,48 +197,52 @@ def test_another_release_of_the_one_that_asks() -> None:
         "unsloth_zoo": "2026.10.9",
         "torch": "2.12.0",
     }
-    assert {"unsloth==2026.10.9", "torch==2.14.0"} <= set(remedy(installed).install)
+    assert {"unsloth==2026.10.9", "torch==2.14.0"} <= set(remedy(installed, RULEBOOK).install)
 
 
 def test_an_error_names_the_version_it_asks_for() -> None:
     installed = {**SOUND, "transformers": "5.13.1", "peft": "0.19.0"}
-    (problem,) = [p for p in problems(installed) if p.relation.other == "peft"]
+    (problem,) = [p for p in problems(installed, RULEBOOK) if p.relation.other == "peft"]
     assert problem.relation.error.endswith("please use a version >= 0.19.1")
 
 
 def test_what_is_installed_for_it_goes_together() -> None:
     """Exact versions that the remedy names leave nothing to complain about between packages of known version."""
     installed = {**SOUND, "unsloth_zoo": "2025.3.9", "transformers": "5.23.0"}
-    asked = dict(text.split("==") for text in remedy(installed).install if "==" in text)
-    loose = {text.split(mark)[0] for text in remedy(installed).install for mark in "<>" if mark in text}
+    asked = dict(text.split("==") for text in remedy(installed, RULEBOOK).install if "==" in text)
+    loose = {
+        text.split(mark)[0] for text in remedy(installed, RULEBOOK).install for mark in "<>" if mark in text
+    }
     left = [pair for pair in wrong({**installed, **asked}) if not loose & set(pair.split())]
     assert asked
     assert left == []
 
 
 def test_a_missing_requirement_is_a_problem() -> None:
-    (problem,) = [p for p in problems({"unsloth": "2026.10.9"}) if p.relation.other == "unsloth_zoo"]
+    (problem,) = [
+        p for p in problems({"unsloth": "2026.10.9"}, RULEBOOK) if p.relation.other == "unsloth_zoo"
+    ]
     assert problem.found == ""
-    assert "unsloth_zoo==2026.10.9" in remedy({"unsloth": "2026.10.9"}).install
+    assert "unsloth_zoo==2026.10.9" in remedy({"unsloth": "2026.10.9"}, RULEBOOK).install
 
 
 def test_between_two_releases_read_only_what_neither_accepts_is_wrong() -> None:
     """2026.9.14 asks for torch <2.13 and the newest for <2.15: nobody read 2026.10.3."""
-    (relation,) = [r for r in relations({"unsloth": "2026.10.3"}) if r.other == "torch"]
+    (relation,) = [r for r in relations({"unsloth": "2026.10.3"}, RULEBOOK) if r.other == "torch"]
     assert len(relation.specs) == 2
     assert relation.evidence == "assumed"
     assert [relation.holds(version) for version in ("2.12.0", "2.14.0", "2.15.0")] == [True, True, False]
 
 
 def test_beyond_what_was_read_nothing_is_said() -> None:
-    assert list(relations({"unsloth": "2027.1.1", "vllm": "0.6.2", "peft": "0.30.0"})) == []
-    assert examine({"transformers": "not a version", "keras": "3.0"}).packages == {}
+    assert list(relations({"unsloth": "2027.1.1", "vllm": "0.6.2", "peft": "0.30.0"}, RULEBOOK)) == []
+    assert examine({"transformers": "not a version", "keras": "3.0"}, RULEBOOK).packages == {}
 
 
 def test_what_only_some_checkpoints_take_is_a_hint() -> None:
-    hints = {(hint.package, hint.other): hint.install for hint in examine({"vllm": "0.32.0"}).hints}
+    hints = {(hint.package, hint.other): hint.install for hint in examine({"vllm": "0.32.0"}, RULEBOOK).hints}
     assert hints == {("vllm", "vllm-bnb-plugin"): "vllm-bnb-plugin==0.0.3"}
-    hints = {(hint.package, hint.other): hint.install for hint in examine({"vllm": "0.27.1"}).hints}
+    hints = {(hint.package, hint.other): hint.install for hint in examine({"vllm": "0.27.1"}, RULEBOOK).hints}
     assert hints == {("vllm", "bitsandbytes"): "bitsandbytes>=0.48.1"}
 
 
@@ -373,7 +377,7 @@ def test_explain_prefers_a_rule_of_its_own(capsys: Capture) -> None:
 )
 def test_real_runs_agree(record: dict[str, Any]) -> None:
     """What was run raised where a conflict is told, in the words that are told, and nowhere else."""
-    said = [p.relation.error for p in problems(record["installed"]) if p.found]
+    said = [p.relation.error for p in problems(record["installed"], RULEBOOK) if p.found]
     assert bool(said) == bool(record["raised"])
     if record["raised"]:
         assert any(error and error in record["raised"] for error in said)
@@ -381,7 +385,7 @@ def test_real_runs_agree(record: dict[str, Any]) -> None:
 
 def test_what_is_called_observed_was() -> None:
     raised = [record["installed"] for record in versions.read() if record["raised"]]
-    for row in ruledata.environment()["breaks"]:
+    for row in RULEBOOK.environment()["breaks"]:
         pair = {row["package"], row["with"]}
         seen = [installed for installed in raised if set(installed) == pair]
         hits = [

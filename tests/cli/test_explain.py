@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from ckptdoctor import ruledata
-from ckptdoctor.explain import explain, search
+from ckptdoctor.explain import search
 from ckptdoctor.rulebook.patterns import PLACEHOLDER, compile_text
+from tests.support.shipped import RULEBOOK, explain
 
 TEXTS = {
     "bnb/plain-loader": "KeyError: '{module}.weight.absmax'",
@@ -175,17 +176,17 @@ def test_lines_of_a_load_report_add_up() -> None:
     )
 
 
-@pytest.mark.parametrize("card", ruledata.load().cards, ids=lambda card: card.id)
+@pytest.mark.parametrize("card", RULEBOOK.cards, ids=lambda card: card.id)
 def test_rule_ids(card: ruledata.Card) -> None:
     assert [candidate.rule for candidate in explain(card.id)] == [card.id]
     assert card.id in [candidate.rule for candidate in explain(card.id.split("/")[1])]
-    assert explain(card.id)[0].summary == ruledata.cold(card.id)["summary"]
+    assert explain(card.id)[0].summary == RULEBOOK.prose(card.id)["summary"]
 
 
 FILLED = {"int": "24", "size": "64", "shape": "[4096, 64]", "dtype": "BF16", "count": "3"}
 
 
-@pytest.mark.parametrize("pattern", ruledata.patterns(), ids=lambda p: f"{p['rule']}: {p['text'][:40]}")
+@pytest.mark.parametrize("pattern", RULEBOOK.patterns(), ids=lambda p: f"{p['rule']}: {p['text'][:40]}")
 def test_every_text_of_a_card_leads_to_it(pattern: dict[str, Any]) -> None:
     """The text as a loader would print it gives this rule, or one whose text is at least as telling."""
     printed = PLACEHOLDER.sub(lambda found: FILLED.get(found[1], "layers.24.mlp.down_proj"), pattern["text"])

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from ckptdoctor.cli import main
-from ckptdoctor.releases import newest, releases, why_impossible
-from ckptdoctor.targets import TargetError, complete, parse_target
+from ckptdoctor.releases import why_impossible
+from ckptdoctor.targets import TargetError, complete
+from tests.support.shipped import RULEBOOK, known_releases, newest, parse_target
 
 from ..conftest import ROOT
 
@@ -51,14 +52,18 @@ def test_a_build_beside_the_releases_is_assumed(version: str, capsys: pytest.Cap
 def test_how_far_ahead_follows_from_the_pace_of_the_last_year() -> None:
     """As many minor versions on as came out in a year, in this major version and in the next."""
     major, minor = map(int, newest("transformers").split(".")[:2])
-    year = {version.split(".")[1] for version, day in releases("transformers").items() if day >= "2026-01-01"}
+    year = {
+        version.split(".")[1]
+        for version, day in known_releases("transformers").items()
+        if day >= "2026-01-01"
+    }
     ahead = minor + len(year) - 2
-    assert not why_impossible("transformers", f"{major}.{ahead}.0")
-    assert why_impossible("transformers", f"{major}.{ahead + 10}.0")
-    assert not why_impossible("transformers", f"{major + 1}.0.0")
-    assert why_impossible("transformers", f"{major + 2}.0.0")
+    assert not why_impossible("transformers", f"{major}.{ahead}.0", RULEBOOK)
+    assert why_impossible("transformers", f"{major}.{ahead + 10}.0", RULEBOOK)
+    assert not why_impossible("transformers", f"{major + 1}.0.0", RULEBOOK)
+    assert why_impossible("transformers", f"{major + 2}.0.0", RULEBOOK)
 
 
 def test_what_is_installed_is_never_refused() -> None:
-    target = complete("vllm", {"vllm": "9.9.9"}, {}, origin="installed", with_plugins=False)
+    target = complete("vllm", {"vllm": "9.9.9"}, {}, RULEBOOK, origin="installed", with_plugins=False)
     assert target.version == "9.9.9"

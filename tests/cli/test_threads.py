@@ -6,9 +6,8 @@ from typing import Any
 
 import yaml
 
-from ckptdoctor import ruledata
-from ckptdoctor.explain import explain
 from tests.conftest import ROOT
+from tests.support.shipped import RULEBOOK, explain
 
 THREADS: list[dict[str, Any]] = yaml.safe_load(
     (ROOT / "tests" / "cli" / "threads.yaml").read_text(encoding="utf-8")
@@ -17,8 +16,8 @@ FAILURES: dict[str, dict[str, str]] = yaml.safe_load(
     (ROOT / "rules" / "failures.yaml").read_text(encoding="utf-8")
 )
 FOUND_BY: dict[str, set[str]] = {}
-for _card in ruledata.load().cards:
-    for _failure in ruledata.cold(_card.id).get("failures", ()):
+for _card in RULEBOOK.cards:
+    for _failure in RULEBOOK.prose(_card.id).get("failures", ()):
         FOUND_BY.setdefault(_failure, set()).add(_card.id)
 
 
@@ -65,5 +64,5 @@ def test_every_failure_with_a_rule_and_a_text_is_asked_about() -> None:
 def test_there_are_enough_of_them_and_they_name_what_exists() -> None:
     assert len(ANSWERED) >= 100
     assert {name for thread in THREADS for name in thread.get("of", ())} <= FAILURES.keys() | FOUND_BY.keys()
-    known = {card.id for card in ruledata.load().cards}
+    known = {card.id for card in RULEBOOK.cards}
     assert {rule for thread in THREADS for rule in thread.get("rules", ())} <= known

@@ -11,15 +11,14 @@ import jsonschema
 import pytest
 
 import ckptdoctor
-from ckptdoctor import engine, ruledata
+from ckptdoctor import ruledata
 from ckptdoctor.cli import main
 from ckptdoctor.folding import changed, ranges, spans
 from ckptdoctor.model import Report
-from ckptdoctor.releases import releases
 from ckptdoctor.render import FORMATS, Page, render
 from ckptdoctor.sources import open_source
-from ckptdoctor.sweeps import expand
-from ckptdoctor.targets import TargetError, parse_target
+from ckptdoctor.targets import TargetError
+from tests.support.shipped import check_source, expand, known_releases, parse_target
 
 from ..conftest import ROOT
 
@@ -40,7 +39,7 @@ def versions(text: str) -> list[str]:
 
 @pytest.mark.parametrize("loader", ["vllm", "transformers", "unsloth"])
 def test_a_star_is_every_known_release_in_order(loader: str) -> None:
-    assert versions(f"{loader}==*") == sorted(releases(loader), key=ruledata.parse_version)
+    assert versions(f"{loader}==*") == sorted(known_releases(loader), key=ruledata.parse_version)
 
 
 def test_ranges_choose_releases() -> None:
@@ -133,9 +132,9 @@ def test_spans_break_at_a_gap() -> None:
 
 def test_sixty_releases_cost_next_to_nothing() -> None:
     source, sweep = open_source(str(NF4)), expand("vllm==*")
-    engine.check_source(source, sweep)
+    check_source(source, sweep)
     begun = time.process_time()
-    engine.check_source(source, sweep)
+    check_source(source, sweep)
     assert len(sweep) > 55
     assert time.process_time() - begun < 0.5
 

@@ -11,14 +11,13 @@ from pathlib import Path
 import pytest
 
 from bench.huge import CASES, Case, header
-from ckptdoctor.checkpoint import jsondoc, limits, load, loading, modules
-from ckptdoctor.engine import check_source
+from ckptdoctor.checkpoint import jsondoc, limits, loading, modules
 from ckptdoctor.judging import causes
 from ckptdoctor.model import Report
 from ckptdoctor.render import Page, render
 from ckptdoctor.sources import open_source
 from ckptdoctor.sources.memory import MemorySource
-from ckptdoctor.targets import default_targets
+from tests.support.shipped import check_source, default_targets, load
 
 TARGETS = default_targets()
 CONFIG = b'{"architectures": ["LlamaForCausalLM"], "model_type": "llama"}'

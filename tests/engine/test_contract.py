@@ -11,11 +11,10 @@ import pytest
 
 from ckptdoctor import ruledata
 from ckptdoctor.cli.exits import exit_code
-from ckptdoctor.engine import check_source
 from ckptdoctor.model import OUTCOMES, Report, worst
 from ckptdoctor.render import Page, render
 from ckptdoctor.sources import open_source
-from ckptdoctor.targets import default_targets, parse_target
+from tests.support.shipped import check_source, default_targets, parse_target
 
 from ..conftest import ROOT
 from ..render.test_json_schema import SCHEMA

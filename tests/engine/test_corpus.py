@@ -6,10 +6,9 @@ from collections import Counter
 
 import pytest
 
-from ckptdoctor.engine import check_source
 from ckptdoctor.model import Report
-from ckptdoctor.targets import default_targets
 from tests.support.corpus_source import CorpusSource, Row, rows
+from tests.support.shipped import check_source, default_targets
 
 ROWS = rows()
 SOUND = ("real model metadata", "real fine-tune adapter", "real small model")

@@ -6,10 +6,9 @@ from itertools import islice
 
 import pytest
 
-from ckptdoctor.engine import check_source
-from ckptdoctor.targets import parse_target
 from tests.support.corpus_source import Row, rows
 from tests.support.corpus_twin import twin
+from tests.support.shipped import check_source, parse_target
 
 ROWS = [row for row in rows() if row.kind.startswith("real model metadata")]
 TARGETS = (

@@ -10,10 +10,9 @@ from types import FrameType
 import pytest
 
 from ckptdoctor import ruledata
-from ckptdoctor.checkpoint import load
 from ckptdoctor.engine import examine
 from ckptdoctor.sources.memory import MemorySource
-from ckptdoctor.targets import default_targets
+from tests.support.shipped import default_targets, load
 
 SHAPES = {
     "self_attn.q_proj.weight": [64, 64],
@@ -72,7 +71,7 @@ def calls(layers: int, model_type: str, cards: tuple[ruledata.Card, ...]) -> int
 
     sys.setprofile(watch)
     try:
-        report = examine(ckpt, default_targets(), ruledata.load(), cards)
+        report = examine(ckpt, default_targets(), cards)
     finally:
         sys.setprofile(None)
     assert not report.crashes

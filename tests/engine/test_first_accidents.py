@@ -14,10 +14,9 @@ from typing import Any, NamedTuple
 import pytest
 
 from ckptdoctor.cli import main
-from ckptdoctor.engine import check_source
 from ckptdoctor.model import Verdict
 from ckptdoctor.sources import open_source
-from ckptdoctor.targets import default_targets, parse_target
+from tests.support.shipped import check_source, default_targets, parse_target
 
 from ..conftest import ROOT
 from ..observe.cases import load_cases, materialise
@@ -126,6 +125,6 @@ def test_4bit_weights_without_a_config_that_says_so(copy: Copy, target: str) -> 
 def test_a_sound_checkpoint_passes_with_no_loader_installed(
     copy: Copy, fixture: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("ckptdoctor.targets.installed", dict)
+    monkeypatch.setattr("ckptdoctor.targets.installed", lambda rulebook: {})
     assert {target.origin for target in default_targets()} == {"assumed"}
     assert main(["check", str(copy(fixture, "model-bnb-4bit"))]) == 0, capsys.readouterr().out

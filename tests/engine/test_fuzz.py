@@ -13,12 +13,11 @@ from jsonschema import Draft202012Validator
 
 from bench.fuzz import bases, folders
 from bench.fuzz.damage import damaged
-from ckptdoctor.engine import check_source
 from ckptdoctor.render import Page, render
 from ckptdoctor.rulebook.recipe import build
 from ckptdoctor.sources.memory import MemorySource
-from ckptdoctor.targets import default_targets
 from tests.conftest import ROOT
+from tests.support.shipped import check_source, default_targets
 
 TARGETS = default_targets()
 CARD = json.loads((ROOT / "rules/card.schema.json").read_text(encoding="utf-8"))

@@ -14,12 +14,11 @@ from typing import Any
 import pytest
 import yaml
 
-from ckptdoctor.engine import check_source
 from ckptdoctor.model import Report
 from ckptdoctor.rulebook import recipe
 from ckptdoctor.sources import open_source
 from ckptdoctor.sources.base import Span
-from ckptdoctor.targets import parse_target
+from tests.support.shipped import check_source, parse_target
 
 from ..conftest import ROOT
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from ckptdoctor.engine import check_source
-from ckptdoctor.targets import parse_target
 from tests.support.corpus_source import rows
 from tests.support.sabotage import SABOTAGES, Sabotaged
+from tests.support.shipped import check_source, parse_target
 
 TARGETS = [parse_target(text) for text in ("transformers", "vllm")]
 ROWS = rows()

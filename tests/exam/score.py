@@ -9,13 +9,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from ckptdoctor import ruledata
-from ckptdoctor.engine import check_source
 from ckptdoctor.model import Verdict
-from ckptdoctor.targets import parse_target
 from tests.exam import sketch
 from tests.exam.damages import DAMAGES
 from tests.exam.run import EXAM
+from tests.support.shipped import RULEBOOK, check_source, parse_target
 
 SILENT = ("corrupt", "wrong-precision")
 ENVIRONMENT = (
@@ -68,7 +66,7 @@ def answers() -> Iterator[Answer]:
             if broken is None or only_here or row["outcome"] == "env":
                 continue
             report = check_source(sketch.source(broken, f"{name}-{row['damage']}"), [target])
-            known = ruledata.architecture(name) is not None
+            known = RULEBOOK.architecture(name) is not None
             note = row["raised"] or row["detail"] or ""
             yield Answer(path.stem, name, row["damage"], _harm(row), report.verdicts[0], known, note)
 

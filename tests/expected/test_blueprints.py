@@ -20,6 +20,7 @@ from ckptdoctor.expected.comparer import compare
 from ckptdoctor.expected.comparison import Comparison
 from ckptdoctor.expected.formula import BadFormula, Unknowable, evaluate, parse
 from ckptdoctor.expected.grouping import grouped
+from tests.support.shipped import RULEBOOK
 
 FOLDER = Path(__file__).resolve().parents[2] / "rules" / "architectures"
 Tensors = dict[str, tuple[str, tuple[int, ...]]]
@@ -126,11 +127,11 @@ def fused_tensors() -> Tensors:
 
 
 def dense(tensors: Tensors, **config: Any) -> Comparison:
-    return compare(wanted(DENSE, CONFIG | config), grouped(tensors))
+    return compare(wanted(DENSE, CONFIG | config), grouped(tensors), RULEBOOK)
 
 
 def moe(tensors: Tensors, **config: Any) -> Comparison:
-    return compare(wanted(MOE, MOE_CONFIG | config), grouped(tensors))
+    return compare(wanted(MOE, MOE_CONFIG | config), grouped(tensors), RULEBOOK)
 
 
 def is_clean(result: Comparison) -> bool:
@@ -435,7 +436,7 @@ def test_the_base_prefix_may_be_absent(drop: bool) -> None:
         tensors = {f"model.{name}": form for name, form in dense_tensors().items()}
         blueprint = DENSE | {"tensors": [_bare(group) for group in DENSE["tensors"]]}
         blueprint["tied"] = [{"names": ["embed.weight", "lm_head.weight"]}]
-        assert is_clean(compare(wanted(blueprint, CONFIG), grouped(_once(tensors))))
+        assert is_clean(compare(wanted(blueprint, CONFIG), grouped(_once(tensors)), RULEBOOK))
         return
     result = dense({name.removeprefix("model."): form for name, form in dense_tensors().items()})
     assert is_clean(result)
@@ -612,7 +613,7 @@ def test_real_files_hold_what_their_config_calls_for() -> None:
             continue
         result = expected(blueprint, config)
         assert isinstance(result, Expected), f"{folder.name}: {result}"
-        comparison = compare(result, grouped(_stored(folder)))
+        comparison = compare(result, grouped(_stored(folder)), RULEBOOK)
         assert is_clean(comparison), f"{folder.name}: {comparison}"
         judged += 1
     assert judged >= 0.9 * len(AGREEING)

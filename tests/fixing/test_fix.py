@@ -14,14 +14,12 @@ from typing import Any
 
 import pytest
 
-from ckptdoctor import ruledata
-from ckptdoctor.engine import check_source
 from ckptdoctor.fixing.commit import commit
 from ckptdoctor.fixing.plan import Plan, Planner
 from ckptdoctor.fixing.undo import undo
 from ckptdoctor.rulebook import recipe
 from ckptdoctor.sources import open_source
-from ckptdoctor.targets import default_targets, parse_target
+from tests.support.shipped import RULEBOOK, check_source, default_targets, parse_target, planner
 
 from ..observe.cases import Case, load_cases, materialise, sound_names
 from ..observe.paths import SOUND
@@ -34,7 +32,7 @@ CASES = {case.id: case for case in load_cases()}
 
 
 def plan(path: Path, unsafe: bool = True) -> Plan:
-    return Planner(open_source(str(path)), TARGETS, unsafe=unsafe).plan()
+    return planner(open_source(str(path)), TARGETS, unsafe=unsafe).plan()
 
 
 def hashes(folder: Path) -> dict[str, str]:
@@ -80,7 +78,7 @@ def test_what_is_planned_is_what_is_done_and_undone(case: Case, tmp_path: Path) 
 
 @pytest.mark.parametrize("name", sound_names())
 def test_nothing_to_do_for_a_sound_fixture(name: str) -> None:
-    made = Planner(open_source(str(SOUND / name)), TARGETS[:1], unsafe=True).plan()
+    made = planner(open_source(str(SOUND / name)), TARGETS[:1], unsafe=True).plan()
     assert (made.steps, made.rejected, made.changes) == ((), (), ())
 
 
@@ -91,7 +89,7 @@ ROWS = [row for row in rows() if row.kind.startswith(("real model metadata", "re
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.slug)
 def test_nothing_to_do_for_a_real_model(row: object) -> None:
     path = row.path  # type: ignore[attr-defined]
-    made = Planner(CorpusSource(path), default_targets(), metadata_only=True).plan()
+    made = planner(CorpusSource(path), default_targets(), metadata_only=True).plan()
     assert made.changes == ()
 
 
@@ -104,12 +102,9 @@ def test_a_fixed_example_is_what_its_fix_makes(example: cards.Example) -> None:
     )
     source = recipe.build(bad.recipe)
     targets = list(cards.targets(bad).values())
-    book = ruledata.load()
-    own = [card for card in book.cards if card.id == example.rule]
-    with ruledata.using(
-        book._replace(cards=own)
-    ):  # an example is a fragment, in which other rules miss a lot
-        made = Planner(source, targets, unsafe=True).plan()
+    # an example is a fragment, in which other rules miss a lot
+    own = RULEBOOK.replace(cards=tuple(card for card in RULEBOOK.cards if card.id == example.rule))
+    made = Planner(source, targets, own, unsafe=True).plan()
     assert made.steps, [item.reason for item in made.rejected]
     assert not [finding for finding in made.after.findings if finding.rule == example.rule]
 

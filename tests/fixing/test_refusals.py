@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from ckptdoctor.checkpoint import load
 from ckptdoctor.fixing.changes import Change, Move, Patch, Rename, Replace, Splice, Truncate
 from ckptdoctor.fixing.commit import commit
 from ckptdoctor.fixing.disk import Disk
@@ -23,6 +22,7 @@ from ckptdoctor.fixing.lock import locked
 from ckptdoctor.fixing.undo import undo
 from ckptdoctor.model import TensorRename
 from ckptdoctor.sources import open_source
+from tests.support.shipped import load
 
 from ..support.crash import restore, seen, snapshot
 

@@ -14,6 +14,7 @@ import yaml
 from ckptdoctor import ruledata
 from ckptdoctor.formats import registry
 from ckptdoctor.formats.base import Format
+from tests.support.shipped import RULEBOOK
 
 from ..conftest import ROOT
 
@@ -59,10 +60,10 @@ def test_no_file_is_without_its_yaml() -> None:
 
 @pytest.mark.parametrize("name", YAML)
 def test_the_registry_knows_it(name: str) -> None:
-    found = registry.named(name)
+    found = registry.named(name, RULEBOOK)
     assert isinstance(found, Format)
     assert found.name == name
-    assert all(registry.name_of(method) == name for method in YAML[name].get("methods", ()))
+    assert all(registry.name_of(method, RULEBOOK) == name for method in YAML[name].get("methods", ()))
 
 
 def test_what_is_recognised_only_states_nothing_that_needs_a_file() -> None:
@@ -100,9 +101,7 @@ def test_nobody_else_names_a_format() -> None:
 def imported(source: str) -> set[str]:
     """Return the files of formats that are imported while a checkpoint is checked."""
     code = (
-        "import sys; from ckptdoctor.engine import check_source; from ckptdoctor.sources import open_source;"
-        "from ckptdoctor.targets import default_targets;"
-        f"check_source(open_source({source!r}), default_targets());"
+        f"import sys; from ckptdoctor import check; check({source!r});"
         "print(*(name for name in sys.modules if name.startswith('ckptdoctor.formats.')))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)

@@ -10,9 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ckptdoctor import formats, ruledata
-from ckptdoctor.checkpoint import load
-from ckptdoctor.engine import check_source
+from ckptdoctor import formats
 from ckptdoctor.formats import registry
 from ckptdoctor.formats.base import Said
 from ckptdoctor.formats.declared import preferred
@@ -20,8 +18,9 @@ from ckptdoctor.model import Finding, Report
 from ckptdoctor.render import Page
 from ckptdoctor.render.text import render
 from ckptdoctor.rulebook import compile, files
+from ckptdoctor.ruledata import Rulebook, rulebook_from
 from ckptdoctor.sources.memory import MemorySource
-from ckptdoctor.targets import parse_target
+from tests.support.shipped import RULEBOOK, check_source, load, parse_target
 
 from ..conftest import ROOT
 from ..support.headers import shard
@@ -32,20 +31,19 @@ Tensors = dict[str, tuple[str, tuple[int, ...]]]
 
 
 @pytest.fixture(scope="module")
-def _rulebook(tmp_path_factory: pytest.TempPathFactory) -> ruledata.Rulebook:
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> Rulebook:
     """Compile the rules with the format's YAML among them."""
     rules = tmp_path_factory.mktemp("house") / "rules"
     shutil.copytree(ROOT / "rules", rules, ignore=shutil.ignore_patterns("architectures"))
     shutil.copy(TOY / "threes.yaml", rules / "formats")
-    return ruledata.rulebook_from(compile.hot(files.read(rules)))
+    return rulebook_from(compile.hot(files.read(rules)), RULEBOOK.read)
 
 
 @pytest.fixture
-def _house(_rulebook: ruledata.Rulebook, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def rulebook(compiled: Rulebook, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rulebook]:
     """Put the format's file where the registry looks."""
     monkeypatch.setattr(formats, "__path__", [*formats.__path__, str(TOY)])
-    with ruledata.using(_rulebook):
-        yield
+    yield compiled
     sys.modules.pop("ckptdoctor.formats.threes", None)
 
 
@@ -67,8 +65,8 @@ def source(tensors: Tensors, **block: object) -> MemorySource:
     )
 
 
-def check(tensors: Tensors, **block: object) -> Report:
-    report = check_source(source(tensors, **block), [parse_target("sglang")])
+def check(rulebook: Rulebook, tensors: Tensors, **block: object) -> Report:
+    report = check_source(source(tensors, **block), [parse_target("sglang")], rulebook)
     assert not report.crashes
     return report
 
@@ -77,24 +75,21 @@ def about(report: Report) -> dict[str, Finding]:
     return {finding.rule: finding for finding in report.findings}
 
 
-pytestmark = pytest.mark.usefixtures("_house")
-
-
-def test_it_is_recognised_and_shown() -> None:
-    report = check(packed(*LAYERS))
+def test_it_is_recognised_and_shown(rulebook: Rulebook) -> None:
+    report = check(rulebook, packed(*LAYERS))
     assert (report.schemes, report.findings) == (("threes",), ())
     assert "threes" in render([report], Page())
 
 
-def test_it_is_declared() -> None:
-    declared = preferred(load(source(packed(*LAYERS))))
+def test_it_is_declared(rulebook: Rulebook) -> None:
+    declared = preferred(load(source(packed(*LAYERS)), rulebook))
     assert declared is not None
-    format_ = registry.of(declared)
+    format_ = registry.of(declared, rulebook)
     assert (format_.name, format_.said(declared)) == ("threes", Said(2, 64))
 
 
-def test_its_layout_follows_from_its_numbers() -> None:
-    layout = registry.named("threes").layout({"per": 32})
+def test_its_layout_follows_from_its_numbers(rulebook: Rulebook) -> None:
+    layout = registry.named("threes", rulebook).layout({"per": 32})
     assert layout is not None
     assert layout.parts(64, 128) == {"trits": (64, 32), "steps": (64, 4)}
 
@@ -137,16 +132,18 @@ def test_its_layout_follows_from_its_numbers() -> None:
         ),
     ],
 )
-def test_it_is_compared(tensors: Tensors, block: dict[str, object], rule: str, message: str) -> None:
-    found = about(check(tensors, **block))
+def test_it_is_compared(
+    rulebook: Rulebook, tensors: Tensors, block: dict[str, object], rule: str, message: str
+) -> None:
+    found = about(check(rulebook, tensors, **block))
     assert message in found[rule].message
 
 
-def test_a_repair_writes_its_list() -> None:
+def test_a_repair_writes_its_list(rulebook: Rulebook) -> None:
     tensors = {**packed(LAYERS[0]), f"{LAYERS[1]}.weight": ("BF16", (64, 128))}
-    ckpt = load(source(tensors))
+    ckpt = load(source(tensors), rulebook)
     declared = preferred(ckpt)
     assert declared is not None
-    assert list(registry.of(declared).leave_out({"leave_out": ["lm_head"]}, [LAYERS[1]])) == [
+    assert list(registry.of(declared, rulebook).leave_out({"leave_out": ["lm_head"]}, [LAYERS[1]])) == [
         ("/leave_out", ["lm_head", LAYERS[1]])
     ]

@@ -10,11 +10,10 @@ from typing import Any
 
 import pytest
 
-from ckptdoctor.engine import check_source
 from ckptdoctor.loaders.adapter import targets as adapter_targets
 from ckptdoctor.skiplists.safe_regex import Expression, UnsafeRegex, is_safe
 from ckptdoctor.sources import open_source
-from ckptdoctor.targets import parse_target
+from tests.support.shipped import check_source, parse_target
 
 from ..observe.cases import adapter_base, load_cases, materialise
 from ..observe.paths import OBSERVED, SOUND

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from ckptdoctor.engine import check_source
 from ckptdoctor.model import Finding
 from ckptdoctor.rulebook import recipe
+from tests.support.shipped import check_source
 
 Tensors = dict[str, list[Any]]
 RULES = ["quant/scale-missing", "quant/codes-missing", "quant/role-dtype", "quant/role-shape"]

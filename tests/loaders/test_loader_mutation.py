@@ -10,11 +10,11 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from ckptdoctor import checkpoint, engine, ruledata
+from ckptdoctor import engine, ruledata
 from ckptdoctor.checkpoint.nouns import Checkpoint
 from ckptdoctor.model import Target
 from ckptdoctor.sources import open_source
-from ckptdoctor.targets import parse_target
+from tests.support.shipped import load, parse_target
 
 from ..observe.cases import adapter_base, load_cases
 from ..observe.paths import OBSERVED
@@ -102,11 +102,11 @@ def _records(loader: str) -> Iterator[Witness]:
             if record["case"] in cases and record["outcome"] != "env":
                 observed[record["case"]][target_of(record)] = record["outcome"]
     for case, outcomes in observed.items():
-        ckpt = checkpoint.load(intervals.held(cases[case]))
+        ckpt = load(intervals.held(cases[case]))
         base = adapter_base(cases[case])
-        ckpt.base = None if base is None else checkpoint.load(open_source(base))
+        ckpt.base = None if base is None else load(open_source(base))
         targets = [parse_target(text) for text in outcomes]
-        verdicts = engine.examine(ckpt, targets, book(), book().cards).verdicts
+        verdicts = engine.examine(ckpt, targets, book().cards).verdicts
         agreed = {v.target.label: v.outcome for v in verdicts if v.outcome == outcomes[v.target.label]}
         targets = [target for target in targets if target.label in agreed]
         words = list(agreed.values())
@@ -115,24 +115,20 @@ def _records(loader: str) -> Iterator[Witness]:
 
 def _intervals() -> Iterator[Witness]:
     for entry in intervals.entries():
-        ckpt = checkpoint.load(intervals.held(entry.case))
+        ckpt = load(intervals.held(entry.case))
         targets = [parse_target(text) for text in entry.verdicts]
         words = list(entry.verdicts.values())
         yield Witness(ckpt, targets, book().cards, lambda r, w=words: [v.outcome for v in r.verdicts] != w)
 
 
 def _red(witness: Witness, rulebook: ruledata.Rulebook) -> bool:
-    with ruledata.using(rulebook):  # one loader's model looks at the data of another
-        return _differs(witness, rulebook)
-
-
-def _differs(witness: Witness, rulebook: ruledata.Rulebook) -> bool:
-    return witness.disagrees(engine.examine(witness.ckpt, witness.targets, rulebook, witness.cards))
+    witness.ckpt.rulebook = rulebook  # parsed once: no datum of a loader changes that
+    return witness.disagrees(engine.examine(witness.ckpt, witness.targets, witness.cards))
 
 
 def _with(loader: str, table: str, rows: Any) -> ruledata.Rulebook:
     data = {**book().loaders[loader], table: rows}
-    return book()._replace(loaders={**book().loaders, loader: data})
+    return book().replace(loaders={**book().loaders, loader: data})
 
 
 def _everywhere(rows: Any) -> Any:

@@ -8,11 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from ckptdoctor.engine import check_source
 from ckptdoctor.model import Verdict
 from ckptdoctor.sources import open_source
-from ckptdoctor.targets import parse_target
 from tests.observe.paths import SOUND
+from tests.support.shipped import check_source, parse_target
 
 PLUGIN = "vllm==0.32.0,vllm-bnb-plugin==0.0.3"
 

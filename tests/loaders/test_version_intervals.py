@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ckptdoctor import ruledata
-from ckptdoctor.engine import check_source
-from ckptdoctor.targets import parse_target
+from tests.support.shipped import check_source, parse_target
 
 from ..support import intervals
 

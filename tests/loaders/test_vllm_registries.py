@@ -100,8 +100,7 @@ def test_llama_is_everywhere() -> None:
 
 def test_the_reason_names_the_versions_that_list_it() -> None:
     entry = next(e for e in intervals.entries() if e.case.id == "vllm-class-dropped")
-    from ckptdoctor.engine import check_source
-    from ckptdoctor.targets import parse_target
+    from tests.support.shipped import check_source, parse_target
 
     report = check_source(intervals.held(entry.case), [parse_target("vllm==0.24.0")])
     assert report.verdicts[0].reason == (

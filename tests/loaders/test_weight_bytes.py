@@ -12,13 +12,13 @@ from typing import NamedTuple
 
 import pytest
 
-from ckptdoctor import checkpoint
 from ckptdoctor.checkpoint.dtypes import BITS
 from ckptdoctor.checkpoint.nouns import Checkpoint, Signature
 from ckptdoctor.sources import open_source
 from tests.observe.cases import sound_names
 from tests.observe.paths import SOUND
 from tests.support.corpus_source import CorpusSource, Row, sound_rows
+from tests.support.shipped import load
 
 Formula = Callable[[int, int, int], int]
 """Rows, columns and group size (the columns for one group a row) → bytes."""
@@ -81,21 +81,19 @@ def weights(ckpt: Checkpoint) -> Iterator[Weight]:
 
 @pytest.mark.parametrize("name", sound_names())
 def test_quantised_modules_of_a_fixture_have_the_bytes_that_follow(name: str) -> None:
-    ckpt = checkpoint.load(open_source(str(SOUND / name)))
+    ckpt = load(open_source(str(SOUND / name)))
     wrong = [w for w in weights(ckpt) if FORMULAS[w.scheme](w.rows, w.columns, w.group) != w.stored]
     assert wrong == []
 
 
 def test_the_fixtures_have_such_modules() -> None:
-    found = {
-        w.scheme for name in sound_names() for w in weights(checkpoint.load(open_source(str(SOUND / name))))
-    }
+    found = {w.scheme for name in sound_names() for w in weights(load(open_source(str(SOUND / name))))}
     assert {"bnb-int8", "gptq", "awq", "fp8-block", "nvfp4-packed"} <= found
 
 
 def scaled(name: str) -> Iterator[tuple[Signature, int]]:
     """Yield the quantised modules of a fixture with the bytes of their tensors, biases apart."""
-    ckpt = checkpoint.load(open_source(str(SOUND / name)))
+    ckpt = load(open_source(str(SOUND / name)))
     for signature in ckpt.view(tuple(ckpt.shards)).signatures:
         if signature.stored.quantized:
             leaves = [leaf for leaf in signature.leaves if leaf.name != "bias"]
@@ -104,7 +102,7 @@ def scaled(name: str) -> Iterator[tuple[Signature, int]]:
 
 def sizes(name: str) -> dict[str, tuple[int, int]]:
     """Return rows and columns of the linear layers that the config of a fixture calls for, by their last name."""
-    config = checkpoint.load(open_source(str(SOUND / name))).config
+    config = load(open_source(str(SOUND / name))).config
     hidden, inner, heads, few = (
         int(str(config[key]))
         for key in ("hidden_size", "intermediate_size", "num_attention_heads", "num_key_value_heads")
@@ -132,7 +130,7 @@ FROM_CONFIG: dict[str, Formula] = {
 
 @pytest.mark.parametrize("name", FROM_CONFIG)
 def test_the_config_alone_predicts_the_bytes(name: str) -> None:
-    block = checkpoint.load(open_source(str(SOUND / name))).config["quantization_config"]
+    block = load(open_source(str(SOUND / name))).config["quantization_config"]
     text = str(block)
     found = re.search(r"'group_size': (\d+)", text)
     called_for = sizes(name)
@@ -152,7 +150,7 @@ def nf4(signature: Signature) -> bool:
 
 @pytest.mark.parametrize("name", [name for name in sound_names() if "nf4" in name or "fp4" in name])
 def test_nf4_has_the_bytes_that_follow_but_for_its_json(name: str) -> None:
-    ckpt = checkpoint.load(open_source(str(SOUND / name)))
+    ckpt = load(open_source(str(SOUND / name)))
     for signature in ckpt.view(tuple(ckpt.shards)).signatures:
         if not nf4(signature) or signature.state is None or signature.state.shape is None:
             continue
@@ -167,7 +165,7 @@ def test_nf4_has_the_bytes_that_follow_but_for_its_json(name: str) -> None:
 
 
 def test_mxfp4_experts_have_the_bytes_that_follow() -> None:
-    ckpt = checkpoint.load(open_source(str(SOUND / "gptoss-mxfp4")))
+    ckpt = load(open_source(str(SOUND / "gptoss-mxfp4")))
     config = ckpt.config
     experts, hidden, inner = (
         int(str(config[key])) for key in ("num_local_experts", "hidden_size", "intermediate_size")
@@ -180,6 +178,6 @@ def test_mxfp4_experts_have_the_bytes_that_follow() -> None:
 
 @pytest.mark.parametrize("row", list(sound_rows()), ids=lambda row: row.slug)
 def test_quantised_modules_of_the_corpus_have_the_bytes_that_follow(row: Row) -> None:
-    ckpt = checkpoint.load(CorpusSource(row.path), metadata_only=True)
+    ckpt = load(CorpusSource(row.path), metadata_only=True)
     wrong = [w for w in weights(ckpt) if FORMULAS[w.scheme](w.rows, w.columns, w.group) != w.stored]
     assert wrong == []

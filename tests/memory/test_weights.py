@@ -6,13 +6,11 @@ from typing import Any
 
 import pytest
 
-from ckptdoctor.engine import check_source
-from ckptdoctor.memory.asking import ask
 from ckptdoctor.memory.weights import weights
 from ckptdoctor.sources import open_source
-from ckptdoctor.targets import parse_target
 from tests.memory.recorded import TRANSFORMERS, rows
 from tests.observe.paths import SOUND
+from tests.support.shipped import ask, check_source, parse_target
 
 IN_TRANSFORMERS = parse_target("transformers==5.23.0")
 CORRUPT_THERE = {"mistral-modelopt-fp8"}

@@ -17,9 +17,9 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from ckptdoctor.explain import explain
 from tests.observe.env_patterns import is_env
 from tests.observe.score import Triple, triples
+from tests.support.shipped import explain
 
 BAR = 0.9
 

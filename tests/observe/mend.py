@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from ckptdoctor.fixing.commit import commit
 from ckptdoctor.fixing.journal import HOME
-from ckptdoctor.fixing.plan import Plan, Planner
+from ckptdoctor.fixing.plan import Plan
 from ckptdoctor.model import (
     DirRename,
     Edit,
@@ -31,6 +31,7 @@ from ckptdoctor.model import (
 from ckptdoctor.sources import open_source
 from tests.observe.cases import Case, materialise, sha256
 from tests.observe.container import Shard, Tensor, read_shard, write_shard
+from tests.support.shipped import planner
 
 INDEX = "model.safetensors.index.json"
 
@@ -46,7 +47,7 @@ class Mended(NamedTuple):
 
 def mend(directory: Path, targets: list[Target], rules: Sequence[str] = ()) -> Mended:
     """Repair a checkpoint as ``ckptdoctor fix --yes --unsafe`` does; only what ``rules`` find, where some are named."""
-    plan = Planner(open_source(str(directory)), targets, unsafe=True, rules=rules).plan()
+    plan = planner(open_source(str(directory)), targets, unsafe=True, rules=rules).plan()
     done = commit(str(directory), plan.changes, "test").root if plan.changes else str(directory)
     return Mended(Path(done), tuple(step.finding.rule for step in plan.steps), plan)
 

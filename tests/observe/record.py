@@ -18,12 +18,12 @@ from collections import Counter
 from pathlib import Path
 
 from ckptdoctor.model import Target
-from ckptdoctor.targets import parse_target
 from tests.observe.cases import Case, adapter_base, fingerprint, load_cases, materialise
 from tests.observe.driver import observe
 from tests.observe.mend import maker, meaning, mend
 from tests.observe.paths import OBSERVED, OBSERVED_FIXED
 from tests.observe.score import target_of
+from tests.support.shipped import parse_target
 
 WORKERS = Path(__file__).parent / "workers"
 READERS = {"optimum", "gptqmodel"}

@@ -13,12 +13,11 @@ from collections.abc import Iterator
 from functools import cache
 from typing import Any, NamedTuple
 
-from ckptdoctor.engine import check_source
 from ckptdoctor.model import OUTCOMES, Report, Verdict
 from ckptdoctor.sources import open_source
-from ckptdoctor.targets import parse_target
 from tests.observe.cases import Case, adapter_base, load_cases, made
 from tests.observe.paths import OBSERVED
+from tests.support.shipped import check_source, parse_target
 
 BAR = 0.98
 SILENT = ("corrupt", "wrong-precision")

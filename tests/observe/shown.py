@@ -13,9 +13,9 @@ from collections.abc import Iterable, Iterator
 from ckptdoctor import ruledata
 from ckptdoctor.model import Finding, LoaderOutcome, Target
 from ckptdoctor.ruledata import Card, parse_version
-from ckptdoctor.targets import parse_target
 from tests.observe.paths import ROOT
 from tests.observe.score import Judged, judged, ran_with, target_of
+from tests.support.shipped import parse_target
 
 FILE = ROOT / "rules" / "observed.yaml"
 HEADER = """\

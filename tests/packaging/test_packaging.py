@@ -98,8 +98,8 @@ def test_wheel_runs_without_the_repository(dist: Path, tmp_path: Path) -> None:
         cwd=tmp_path,
     )
     code = (
-        "import sys, ckptdoctor.ruledata as r; b = r.load(); print(b.digest, r.cold(b.cards[0].id)['summary'] != '',"
-        "len(r.patterns()) > 0, 'yaml' in sys.modules, r.store._folder().endswith('_rulebook'))"
+        "import sys, ckptdoctor.ruledata as r; b = r.load(); print(b.digest, b.prose(b.cards[0].id)['summary'] != '',"
+        "len(b.patterns()) > 0, 'yaml' in sys.modules, r.store._folder().endswith('_rulebook'))"
     )
     assert run(python, "-I", "-c", code, cwd=tmp_path).split() == [
         *(ruledata.load().digest, "True", "True", "False", "True")

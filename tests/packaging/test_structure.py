@@ -64,6 +64,22 @@ def test_no_import_circle() -> None:
     assert circles(graph) <= IN_CIRCLES
 
 
+def loads_the_rulebook(name: str) -> bool:
+    """Whether a module takes the compiled rulebook for itself: ``ruledata.load``, by whatever way it is imported."""
+    tree = ast.parse(modules()[name].read_text(encoding="utf-8"))
+    origins = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+    taken = {alias.name for node in origins if "ruledata" in (node.module or "") for alias in node.names}
+    used = {ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    return "load" in taken or "ruledata.load" in used or "ckptdoctor.ruledata.store" in imports(name)
+
+
+def test_the_rulebook_is_passed() -> None:
+    """The command line and the public API load it; everything else is given the one it works with."""
+    loading = {name for name in modules() if loads_the_rulebook(name)} - {"ckptdoctor.ruledata"}
+    assert "ckptdoctor" in loading, "no load was found"
+    assert not {name for name in loading if name != "ckptdoctor" and not name.startswith("ckptdoctor.cli.")}
+
+
 def test_files_are_small() -> None:
     lines = {
         path.relative_to(PACKAGE).as_posix(): path.read_text(encoding="utf-8").count("\n")

@@ -13,8 +13,8 @@ from rich.console import Console
 from rich.text import Text
 
 from ckptdoctor import check
-from ckptdoctor.cli.output import prose
 from ckptdoctor.render import Page, render
+from tests.support.shipped import RULEBOOK
 
 from ..conftest import ROOT
 
@@ -31,7 +31,7 @@ def draw() -> str:
     """Return the page for a 4-bit checkpoint in a directory called `model`, as an SVG without web fonts."""
     # The number of rules would make every new rule redraw it.
     report = check("model", targets=TARGETS)._replace(rules_run=0)
-    page = render("text", [report], Page(COLUMNS, color=True, prose=prose))
+    page = render("text", [report], Page(COLUMNS, color=True, prose=RULEBOOK.prose))
     console = Console(record=True, width=COLUMNS, file=io.StringIO(), force_terminal=True)
     typed = " \\\n".join(["$ ckptdoctor check model", *(f"    --for {target}" for target in TARGETS)])
     console.print(Text(typed + "\n", "bold"))

@@ -9,13 +9,12 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from ckptdoctor.engine import check_source
 from ckptdoctor.fixing.journal import HOME
 from ckptdoctor.fixing.undo import undo
 from ckptdoctor.model import Report
 from ckptdoctor.rulebook import recipe
 from ckptdoctor.sources import open_source
-from ckptdoctor.targets import parse_target
+from tests.support.shipped import check_source, parse_target
 
 from ..observe.cases import Case, load_cases, materialise, sha256
 from ..observe.mend import apply, meaning, mend, said

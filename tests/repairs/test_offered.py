@@ -8,10 +8,9 @@ from importlib import import_module
 
 import pytest
 
-from ckptdoctor.engine import check_source
 from ckptdoctor.model import Report, Target
 from ckptdoctor.sources import open_source
-from ckptdoctor.targets import default_targets, parse_target
+from tests.support.shipped import check_source, default_targets, parse_target
 
 from ..observe.cases import sound_names
 from ..observe.paths import OBSERVED, SOUND

@@ -10,14 +10,12 @@ from typing import Any
 
 import pytest
 
-from ckptdoctor import ruledata
 from ckptdoctor.checks.house import size
 from ckptdoctor.cli import main
-from ckptdoctor.engine import check_source
 from ckptdoctor.model import Report
 from ckptdoctor.rulebook import custom, recipe
 from ckptdoctor.ruledata import RulebookError
-from ckptdoctor.targets import parse_target
+from tests.support.shipped import RULEBOOK, check_source, parse_target
 
 from ..conftest import ROOT
 
@@ -32,9 +30,9 @@ SOUND: dict[str, Any] = {
 
 
 def judge(checkpoint: dict[str, Any], folder: Path = HOUSE) -> Report:
-    with ruledata.using(custom.extended(ruledata.load(), [folder])):
-        targets = [parse_target("vllm"), parse_target("transformers")]
-        return check_source(recipe.build(checkpoint), targets, select=[folder.name])
+    targets = [parse_target("vllm"), parse_target("transformers")]
+    rulebook = custom.extended(RULEBOOK, [folder])
+    return check_source(recipe.build(checkpoint), targets, rulebook, select=[folder.name])
 
 
 def messages(checkpoint: dict[str, Any]) -> dict[str, tuple[str, str]]:
@@ -161,15 +159,15 @@ def test_what_is_wrong_is_blamed_on_its_line(case: str, card: Callable[[str], Pa
     old, new, line, says = BAD[case]
     folder = card(GOOD.replace(old, new))
     with pytest.raises(RulebookError) as caught:
-        custom.extended(ruledata.load(), [folder])
+        custom.extended(RULEBOOK, [folder])
     assert (caught.value.file, caught.value.line) == (str(folder / "card.yaml"), line)
     assert says in caught.value.message
 
 
 def test_a_good_card_is_taken(card: Callable[[str], Path]) -> None:
-    book = custom.extended(ruledata.load(), [card(GOOD)])
+    book = custom.extended(RULEBOOK, [card(GOOD)])
     assert book.cards[-1].id == "mine/card"
-    assert book.digest != ruledata.load().digest
+    assert book.digest != RULEBOOK.digest
 
 
 def test_folders_that_are_refused(tmp_path: Path) -> None:
@@ -177,4 +175,4 @@ def test_folders_that_are_refused(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     for name, says in (("bnb", "a family of"), ("empty", "holds no card"), ("absent", "no folder")):
         with pytest.raises(RulebookError, match=says):
-            custom.extended(ruledata.load(), [tmp_path / name])
+            custom.extended(RULEBOOK, [tmp_path / name])

@@ -12,9 +12,9 @@ from ckptdoctor.loaders import facts
 from ckptdoctor.model import Target
 from ckptdoctor.rulebook import compile, releases
 from ckptdoctor.rulebook.document import load
-from ckptdoctor.targets import parse_target
 from tests.conftest import ROOT
 from tests.observe.paths import OBSERVED
+from tests.support.shipped import parse_target
 
 LOADERS = ROOT / "rules" / "loaders"
 

@@ -136,7 +136,7 @@ def test_good_card_compiles(compiled: Callable[[str], dict[str, str]]) -> None:
     text = CARD.replace(
         "references", 'outcomes: {any: [{versions: ">=1,<2", when: {a: 1}, outcome: ok}]}\nreferences'
     )
-    rulebook = ruledata.rulebook_from(json.loads(compiled(text)["hot.json"]))
+    rulebook = ruledata.rulebook_from(json.loads(compiled(text)["hot.json"]), lambda name: None)
     [card] = rulebook.cards
     assert card.id == "sample/card"
     [row] = card.outcomes["any"]
@@ -316,11 +316,11 @@ def test_rules_compile_and_load() -> None:
     assert [card.id for card in rulebook.cards] == list(book.cards)
     assert set(rulebook.loaders) == set(book.loaders)
     for card in rulebook.cards:
-        assert ruledata.cold(card.id)["summary"]
+        assert rulebook.prose(card.id)["summary"]
     for name in book.architectures:
-        assert ruledata.architecture(name)
-    assert ruledata.architecture("NoSuchModel") is None
-    assert ruledata.architecture("../hot") is None
+        assert rulebook.architecture(name)
+    assert rulebook.architecture("NoSuchModel") is None
+    assert rulebook.architecture("../hot") is None
 
 
 def test_summaries_differ() -> None:

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from ckptdoctor.engine import check_source
 from ckptdoctor.rulebook import recipe
+from tests.support.shipped import check_source
 
 MODULE = "model.layers.0.mlp.down_proj"
 SOUND = "model.layers.1.mlp.down_proj"

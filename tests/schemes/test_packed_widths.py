@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from ckptdoctor.engine import check_source
 from ckptdoctor.rulebook import recipe
+from tests.support.shipped import check_source
 
 from ..conftest import ROOT
 

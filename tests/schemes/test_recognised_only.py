@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from ckptdoctor.engine import check_source
 from ckptdoctor.rulebook import recipe
 from ckptdoctor.schemes.base import Leaf
 from ckptdoctor.schemes.recognise import recognise
+from tests.support.shipped import RULEBOOK, check_source
 
 WRITTEN: dict[str, tuple[str, dict[str, list[Any]]]] = {
     "FBGEMM FP8": ("fp8", {"weight": ["F8_E4M3", [128, 256]], "weight_scale": ["F32", [128, 1]]}),
@@ -146,7 +146,7 @@ WRITTEN: dict[str, tuple[str, dict[str, list[Any]]]] = {
 def test_it_is_recognised(name: str) -> None:
     scheme, tensors = WRITTEN[name]
     leaves = tuple(sorted(Leaf(role, dtype, tuple(shape)) for role, (dtype, shape) in tensors.items()))
-    stored = recognise(leaves, None)
+    stored = recognise(leaves, None, RULEBOOK)
     assert stored.quantized
     if name != "BitBLAS":  # has no scheme here: only that nothing is said of it counts
         assert stored.scheme == scheme

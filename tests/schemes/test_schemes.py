@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 import yaml
 
-from ckptdoctor import ruledata
+from ckptdoctor.ruledata import Rulebook
 from ckptdoctor.schemes.base import Leaf, QuantState, Stored
 from ckptdoctor.schemes.monomial import parse
 from ckptdoctor.schemes.recognise import candidates, recognise
 from ckptdoctor.schemes.solve import Fault
+from tests.support.shipped import RULEBOOK
 
 SCHEMES = Path(__file__).parents[2] / "rules" / "schemes"
 
@@ -40,25 +41,25 @@ def words(fault: Fault) -> str:
     return f"{fault.role} is {list(fault.got)}, not {list(fault.expected)}"
 
 
-def found_in(example: dict[str, Any]) -> tuple[str, dict[str, int], list[str]]:
+def found_in(example: dict[str, Any], rulebook: Rulebook = RULEBOOK) -> tuple[str, dict[str, int], list[str]]:
     """Return scheme, sizes and faults of an example's tensors."""
     leaves = leaves_of(example["tensors"])
-    stored = recognise(leaves, None)
+    stored = recognise(leaves, None, rulebook)
     sizes = {
         "bits": stored.bits,
         "group": stored.group,
         "in": stored.in_features,
         "out": stored.out_features,
     }
-    faults = [words(fault) for solution in candidates(leaves)[:1] for fault in solution.faults]
+    faults = [words(fault) for solution in candidates(leaves, rulebook)[:1] for fault in solution.faults]
     return stored.scheme, {key: value for key, value in sizes.items() if value is not None}, faults
 
 
-def is_right(scheme: str, example: dict[str, Any]) -> bool:
+def is_right(scheme: str, example: dict[str, Any], rulebook: Rulebook = RULEBOOK) -> bool:
     """Whether an example of ``scheme`` is taken for what it says."""
     if "is" in example:
-        return found_in(example)[0] == example["is"]
-    return found_in(example) == (scheme, example.get("stored", {}), example.get("faults", []))
+        return found_in(example, rulebook)[0] == example["is"]
+    return found_in(example, rulebook) == (scheme, example.get("stored", {}), example.get("faults", []))
 
 
 @pytest.mark.parametrize(("scheme", "example"), EXAMPLES)
@@ -123,13 +124,12 @@ def _changed(data: dict[str, Any], path: tuple[Any, ...], key: Any, value: Any =
 
 @pytest.mark.parametrize("scheme", sorted(path.stem for path in SCHEMES.glob("*.yaml")))
 def test_every_datum_has_a_witness(scheme: str) -> None:
-    book = ruledata.load()
     own = [example.values for example in EXAMPLES if example.values[0] == scheme]
     survivors = []
-    for name, mutant in mutants(dict(book.schemes[scheme])):
-        with ruledata.using(book._replace(schemes={**book.schemes, scheme: mutant})):
-            if all(is_right(scheme, example) for _, example in own):
-                survivors.append(name)
+    for name, mutant in mutants(dict(RULEBOOK.schemes[scheme])):
+        book = RULEBOOK.replace(schemes={**RULEBOOK.schemes, scheme: mutant})
+        if all(is_right(scheme, example, book) for _, example in own):
+            survivors.append(name)
     assert survivors == []
 
 
@@ -145,7 +145,7 @@ COMPLETE = [
 @pytest.mark.parametrize(("scheme", "example"), COMPLETE)
 def test_names_alone_never_name_another_scheme(scheme: str, example: dict[str, Any]) -> None:
     names = tuple(sorted(Leaf(name, "", ()) for name in example["tensors"]))
-    stored = recognise(names, None)
+    stored = recognise(names, None, RULEBOOK)
     assert stored.quantized
     assert stored.scheme in (scheme, "")
 
@@ -164,7 +164,7 @@ def test_names_alone_never_name_another_scheme(scheme: str, example: dict[str, A
     ],
 )
 def test_names_that_suffice(names: set[str], scheme: str) -> None:
-    assert recognise(tuple(Leaf(name, "", ()) for name in sorted(names)), None).scheme == scheme
+    assert recognise(tuple(Leaf(name, "", ()) for name in sorted(names)), None, RULEBOOK).scheme == scheme
 
 
 @pytest.mark.parametrize(
@@ -180,14 +180,16 @@ def test_names_that_suffice(names: set[str], scheme: str) -> None:
     ],
 )
 def test_dense(leaves: tuple[Leaf, ...], expected: Stored) -> None:
-    assert recognise(leaves, None) == expected
+    assert recognise(leaves, None, RULEBOOK) == expected
 
 
 def test_bitsandbytes_sizes_come_from_its_state() -> None:
     leaves = (Leaf("weight", "BF16", (32768, 1)), Leaf("weight.quant_state.bitsandbytes__nf4", "U8", ()))
     state = QuantState(quant_type="nf4", blocksize=64, shape=(256, 512))
-    assert recognise(leaves, state) == Stored("bnb-nf4", 4, 64, 512, 256, True)
-    assert recognise(leaves, QuantState(defect="not JSON")) == Stored("bnb-nf4", 4, None, None, None, True)
+    assert recognise(leaves, state, RULEBOOK) == Stored("bnb-nf4", 4, 64, 512, 256, True)
+    assert recognise(leaves, QuantState(defect="not JSON"), RULEBOOK) == Stored(
+        "bnb-nf4", 4, None, None, None, True
+    )
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ckptdoctor.checkpoint import load
 from ckptdoctor.checkpoint.nouns import Checkpoint
-from ckptdoctor.engine import check_source
 from ckptdoctor.formats.declared import declarations
 from ckptdoctor.formats.skips import matched
 from ckptdoctor.loaders.shared import skips
@@ -19,7 +17,7 @@ from ckptdoctor.skiplists.entries import entries
 from ckptdoctor.skiplists.matching import Matched
 from ckptdoctor.sources import open_source
 from ckptdoctor.sources.memory import MemorySource
-from ckptdoctor.targets import default_targets, parse_target
+from tests.support.shipped import check_source, default_targets, load, parse_target
 
 from ..observe.cases import load_cases, materialise
 from ..support.headers import shard

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from ckptdoctor.checkpoint import load
 from ckptdoctor.sources import SourceError, open_source
 from ckptdoctor.sources.base import Span, Stat, Unavailable
 from ckptdoctor.sources.discover import checkpoints_below
 from ckptdoctor.sources.local import LocalSource
 from ckptdoctor.sources.memory import MemorySource
 from ckptdoctor.sources.single import SingleSource
+from tests.support.shipped import load
 
 from ..support.headers import shard
 

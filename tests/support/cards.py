@@ -6,13 +6,11 @@ from collections.abc import Iterator, Mapping
 from functools import cache, lru_cache
 from typing import Any, NamedTuple
 
-from ckptdoctor import checkpoint
 from ckptdoctor.checkpoint.nouns import Checkpoint
-from ckptdoctor.engine import check_source
 from ckptdoctor.model import Finding, Report, Target, worst
 from ckptdoctor.rulebook import files, recipe
 from ckptdoctor.rulebook.book import Rules
-from ckptdoctor.targets import parse_target
+from tests.support.shipped import check_source, load, parse_target
 
 from ..conftest import ROOT
 
@@ -68,11 +66,9 @@ def targets(example: Example) -> dict[str, Target]:
 
 def loaded(example: Example) -> Checkpoint:
     """Return the example's checkpoint, parsed, on its base where the recipe has one."""
-    ckpt = checkpoint.load(
-        recipe.build(example.recipe), metadata_only=example.recipe.get("metadata_only", False)
-    )
+    ckpt = load(recipe.build(example.recipe), metadata_only=example.recipe.get("metadata_only", False))
     if "base" in example.recipe:
-        ckpt.base = checkpoint.load(recipe.build(example.recipe["base"]), metadata_only=True)
+        ckpt.base = load(recipe.build(example.recipe["base"]), metadata_only=True)
     return ckpt
 
 

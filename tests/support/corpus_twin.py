@@ -13,12 +13,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from math import prod
 from typing import Any, NamedTuple
 
-from ckptdoctor import checkpoint, ruledata
 from ckptdoctor.checkpoint.dtypes import BITS
 from ckptdoctor.expected.blueprint import Expected, expected, select, starred
 from ckptdoctor.sources.base import Span, Stat, Unavailable
 from tests.support.corpus_source import CorpusSource, Row
 from tests.support.headers import framed
+from tests.support.shipped import RULEBOOK, load
 
 Shape = tuple[int, ...]
 Header = dict[str, tuple[str, Shape]]
@@ -61,7 +61,7 @@ class TwinSource:
 def twin(row: Row) -> TwinSource | None:
     """Return the twin of ``row``, None where its names or shapes are not known well enough."""
     base = CorpusSource(row.path)
-    ckpt = checkpoint.load(base)
+    ckpt = load(base)
     wanted = _expected(ckpt.config)
     if ckpt.index is None or wanted is None:
         return None
@@ -79,7 +79,7 @@ def twin(row: Row) -> TwinSource | None:
 def _expected(config: Mapping[str, Any]) -> Expected | None:
     names = config.get("architectures")
     name = names[0] if isinstance(names, list) and names else ""
-    blueprint = ruledata.architecture(name) if isinstance(name, str) and name else None
+    blueprint = RULEBOOK.architecture(name) if isinstance(name, str) and name else None
     chosen = select({name: blueprint} if blueprint else {}, config)
     found = expected(chosen, config) if not isinstance(chosen, str) else chosen
     return None if isinstance(found, str) else found

@@ -60,13 +60,12 @@ def labels() -> dict[str, str]:
 
 def misread(rulebook: ruledata.Rulebook) -> list[str]:
     """Return the ``--for`` texts that become another target under ``rulebook``."""
-    with ruledata.using(rulebook):
-        return [text for text, label in labels().items() if _label(text) != label]
+    return [text for text, label in labels().items() if _label(text, rulebook) != label]
 
 
-def _label(text: str) -> str:
+def _label(text: str, rulebook: ruledata.Rulebook) -> str:
     try:
-        return parse_target(text).label
+        return parse_target(text, rulebook).label
     except TargetError as error:
         return str(error)
 

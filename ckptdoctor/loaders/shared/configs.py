@@ -58,7 +58,7 @@ def value_events(ckpt: Checkpoint, *, validated: bool, uncountable: Outcome = "f
     ``uncountable``: what becomes of -1 layers.
     """
     events = number_events(ckpt, validated=validated, uncountable=uncountable)
-    kinds, layers = ckpt.config.get("layer_types"), layers_of(ckpt.config)
+    kinds, layers = ckpt.config.get("layer_types"), layers_of(ckpt)
     if (
         "auto_map" in ckpt.config
         or not isinstance(kinds, list)
@@ -87,9 +87,9 @@ def differing_class(ckpt: Checkpoint) -> list[Event]:
     """Return the refusal of a class whose sizes the config of another ``model_type`` does not have."""
     names, stated = ckpt.config.get("architectures"), str(ckpt.config.get("model_type"))
     name = names[0] if isinstance(names, list) and names and isinstance(names[0], str) else ""
-    other = ruledata.class_of(stated)
-    built = ruledata.architecture(name) if name else None
-    read = ruledata.architecture(other) if other else None
+    other = ckpt.rulebook.class_of(stated)
+    built = ckpt.rulebook.architecture(name) if name else None
+    read = ckpt.rulebook.architecture(other) if other else None
     if built is None or read is None or stated in built["model_types"]:
         return []
     has = {*read.get("sizes", ()), *read.get("absent", ())}

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from ... import ruledata
 from ...checkpoint.nouns import Checkpoint, Signature, View
 from ...expected.blueprint import Expected, expected, select
 from ...expected.comparer import compare
 from ...expected.comparison import Comparison
+from ...ruledata import Rulebook
 
 DENSE = frozenset({"bf16", "f16", "f32", "f64"})
 _INTEGERS = frozenset({"u8", "i8", "i16", "i32"})
@@ -79,35 +79,35 @@ def architecture(ckpt: Checkpoint, view: View, decides: str = "") -> Architectur
     key = f"architecture {decides}"
     found = view.memo.get(key)
     if not isinstance(found, Architecture):
-        config = _agreeing(ckpt.config, decides)
+        config = _agreeing(ckpt.config, decides, ckpt.rulebook)
         shared = decides and config is ckpt.config
         found = view.memo[key] = architecture(ckpt, view) if shared else _architecture(config, view)
     return found
 
 
-def _agreeing(config: Mapping[str, object], decides: str) -> Mapping[str, object]:
+def _agreeing(config: Mapping[str, object], decides: str, rulebook: Rulebook) -> Mapping[str, object]:
     """Return ``config`` with the architecture of its model_type or the other way round, as it is where they agree."""
     names, stated = config.get("architectures"), config.get("model_type")
     if not decides or not isinstance(names, list) or len(names) != 1 or not isinstance(names[0], str):
         return config
-    blueprint = ruledata.architecture(names[0])
+    blueprint = rulebook.architecture(names[0])
     if blueprint is None or not isinstance(stated, str) or stated in blueprint["model_types"]:
         return config
     if decides == "class":
         return {**config, "model_type": blueprint["model_types"][0]}
-    name = ruledata.class_of(stated)
+    name = rulebook.class_of(stated)
     return {**config, "architectures": [name]} if name else config
 
 
 def _architecture(config: Mapping[str, object], view: View) -> Architecture:
     names = config.get("architectures")
     name = names[0] if isinstance(names, list) and names and isinstance(names[0], str) else ""
-    blueprint = ruledata.architecture(name) if name else None
+    blueprint = view.rulebook.architecture(name) if name else None
     chosen = select({name: blueprint} if blueprint else {}, config, own_code=True)
     wanted = expected(chosen, config) if not isinstance(chosen, str) else chosen
     if isinstance(wanted, str):
         return Architecture(None, None, wanted, {})
-    compared = compare(wanted, view.signatures)
+    compared = compare(wanted, view.signatures, view.rulebook)
     if config.get("auto_map") and compared.missing and compared.unexpected:
         # A loader that knows the model_type passes over the code that comes along, unless told to trust it: where names
         # differ both ways the code is another class (jina-embeddings-v3 calls itself XLM-RoBERTa).

@@ -7,7 +7,6 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from math import inf
 from typing import Any
 
-from ... import ruledata
 from ...checkpoint.nouns import Checkpoint
 from ...expected.blueprint import Gap, expected
 from ...model import Location, Outcome
@@ -43,7 +42,7 @@ def number_events(ckpt: Checkpoint, *, validated: bool, uncountable: Outcome = "
     config = ckpt.config
     if not config or "auto_map" in config:
         return []
-    blueprint = _blueprint(config)
+    blueprint = _blueprint(ckpt)
     found = _refused(config, blueprint, validated)
     if not found and blueprint is not None:
         found = _impossible(config, blueprint, uncountable)
@@ -56,14 +55,15 @@ def shown(value: object) -> str:
     return json.dumps(value)[:40]
 
 
-def _blueprint(config: Plain) -> Plain | None:
+def _blueprint(ckpt: Checkpoint) -> Plain | None:
     """Return what is known of the class that ``model_type`` leads to."""
+    config, rulebook = ckpt.config, ckpt.rulebook
     names, stated = config.get("architectures"), str(config.get("model_type"))
     name = names[0] if isinstance(names, list) and names and isinstance(names[0], str) else ""
-    blueprint = ruledata.architecture(name) if name else None
+    blueprint = rulebook.architecture(name) if name else None
     if blueprint is None or stated not in blueprint["model_types"]:
-        other = ruledata.class_of(stated)
-        blueprint = ruledata.architecture(other) if other else None
+        other = rulebook.class_of(stated)
+        blueprint = rulebook.architecture(other) if other else None
     return blueprint
 
 
@@ -182,11 +182,11 @@ def _chosen_experts(config: Plain) -> Iterator[Event]:
                 yield _event("value-impossible", "fails-late", key, value, why=why)
 
 
-def layers_of(config: Plain) -> object:
+def layers_of(ckpt: Checkpoint) -> object:
     """Return the number of layers that the class takes: that of the file, else its own."""
-    blueprint = _blueprint(config)
+    blueprint = _blueprint(ckpt)
     own = blueprint.get("sizes", {}).get("num_hidden_layers") if blueprint else None
-    return config.get("num_hidden_layers", own)
+    return ckpt.config.get("num_hidden_layers", own)
 
 
 def _event(code: str, outcome: Outcome, key: str, value: object, **details: str) -> Event:

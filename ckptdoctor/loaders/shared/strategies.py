@@ -8,15 +8,16 @@ from importlib import import_module
 from importlib.util import find_spec
 
 from ...formats import registry
+from ...ruledata import Rulebook
 from .method import Method
 
 
-def of(package: str, method: str) -> Callable[..., Method] | None:
+def of(package: str, method: str, rulebook: Rulebook) -> Callable[..., Method] | None:
     """Return ``METHOD`` of the file for a method, or for a family of schemes, in a loader's ``package``.
 
     Found by name: a ``-`` of the format becomes a ``_``. None where the loader does nothing of its own with it.
     """
-    return _named(package, registry.name_of(method).replace("-", "_"))
+    return _named(package, registry.name_of(method, rulebook).replace("-", "_"))
 
 
 @cache

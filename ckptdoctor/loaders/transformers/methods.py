@@ -12,6 +12,6 @@ def strategy(run: TransformersRun, method: str) -> TransformersMethod:
     """Return what transformers does under ``method``: the file is called as the format that it stands for."""
     if not method:
         return Dense(run, method)
-    found = (strategies.of(__package__, method) or Unmodelled)(run, method)
+    found = (strategies.of(__package__, method, run.rulebook) or Unmodelled)(run, method)
     assert isinstance(found, TransformersMethod)
     return found

@@ -35,7 +35,7 @@ def quantizer(run: TransformersRun) -> tuple[str, list[Event]]:
         return "", []
     names = run.data.get("methods", {}).get("known", ())
     if (
-        registry.holds(method, BNB_4BIT) or method not in names
+        registry.holds(method, BNB_4BIT, run.rulebook) or method not in names
     ):  # a bare "bitsandbytes" is not a registered name
         return "", [Event("quantizer-skipped", "ok", {"method": method[:100]}, _AT)]
     return method, []
@@ -71,7 +71,7 @@ def passed_over(run: TransformersRun) -> str:
     ModelOpt of old declares it in a file of its own, which transformers never opens.
     """
     if run.ckpt.config.get("quantization_config") is None and run.ckpt.object(_SIDECAR).get("quantization"):
-        return registry.method_at(_SIDECAR)
+        return registry.method_at(_SIDECAR, run.rulebook)
     named = run.block.get("quant_method") if not run.plan.method else ""
     return named[:100] if isinstance(named, str) else ""
 

@@ -100,7 +100,7 @@ class BitsAndBytes(VllmMethod):
 
     def _refused(self, signature: Signature, leaf: Leaf) -> Iterator[Event]:
         part = leaf.name.startswith("weight.")
-        if part or companions.is_companion(leaf):
+        if part or companions.is_companion(leaf, self.run.rulebook):
             error = "AttributeError: `weight` is not an nn.Module" if part else None
             yield companions.unexpected(self.run.view, signature, leaf, error)
 

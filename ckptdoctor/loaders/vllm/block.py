@@ -24,7 +24,7 @@ def declaring(ckpt: Checkpoint) -> Block:
         return (
             sidecar
             if sidecar.get("quant_method")
-            else {**sidecar, "quant_method": registry.method_at(_SIDECAR)}
+            else {**sidecar, "quant_method": registry.method_at(_SIDECAR, ckpt.rulebook)}
         )
     if block is None:
         nested = ckpt.config.get("text_config")

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from ...checkpoint.nouns import Leaf, Signature, View
 from ...formats.parts import DENSE, wholes
+from ...ruledata import Rulebook
 from ..base import Event
 from .tensors import KV_SCALES
 
@@ -15,7 +16,7 @@ def stray(view: View) -> Iterator[Event]:
     for signature in view.signatures:
         if is_dense(signature):
             for leaf in signature.leaves:
-                if is_companion(leaf):
+                if is_companion(leaf, view.rulebook):
                     yield unexpected(view, signature, leaf)
 
 
@@ -25,9 +26,9 @@ def is_dense(signature: Signature) -> bool:
     return weight is not None and weight.dtype in DENSE
 
 
-def is_companion(leaf: Leaf) -> bool:
+def is_companion(leaf: Leaf, rulebook: Rulebook) -> bool:
     """Whether a tensor, by its name, belongs to a packed weight."""
-    return leaf.name not in KV_SCALES and "_.weight" in wholes(f"_.{leaf.name}")
+    return leaf.name not in KV_SCALES and "_.weight" in wholes(f"_.{leaf.name}", rulebook)
 
 
 def unexpected(view: View, signature: Signature, leaf: Leaf, error: str | None = None) -> Event:

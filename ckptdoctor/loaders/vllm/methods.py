@@ -12,6 +12,6 @@ def strategy(run: VllmRun, method: str) -> VllmMethod:
     """Return what vLLM does under ``method``: the file is called as the format that the method stands for."""
     if not method:
         return Dense(run, method)
-    found = (strategies.of(__package__, method) or Unmodelled)(run, method)
+    found = (strategies.of(__package__, method, run.rulebook) or Unmodelled)(run, method)
     assert isinstance(found, VllmMethod)
     return found
