@@ -16,9 +16,9 @@ import click
 
 from .._version import __version__
 from ..render.safe import clean, message
-from . import unwritten
 from .exits import DEBUG, NO_VERDICT, OK, USAGE
 from .output import OutputError, here, say
+from .streams import unwritten
 
 _UNWRITTEN = (errno.EBADF, errno.ENOSPC)
 _NAME, _COMPLETE = "ckptdoctor", "_CKPTDOCTOR_COMPLETE"

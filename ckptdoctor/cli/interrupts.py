@@ -1,24 +1,34 @@
-"""Ctrl-C in a process of our own: it interrupts once, and the way out is not interrupted again."""
+"""Ctrl-C in a process of our own: it interrupts once, and the way out is not interrupted again.
+
+Nothing but ``os`` and ``sys`` is imported here before `heard` has done its work: what a Ctrl-C raises in the callback
+by which an import lets go of its lock (``_get_module_lock`` of importlib), Python prints and forgets.
+"""
 
 from __future__ import annotations
 
 import os
-import signal
 import sys
-from types import FrameType
-from typing import TYPE_CHECKING
 
-from . import INTERRUPTED
+from .streams import INTERRUPTED
 
+TYPE_CHECKING = False  # `typing` is not imported yet
 if TYPE_CHECKING:
     from sys import UnraisableHookArgs
+    from types import FrameType
 
 _PATIENCE = 3
 """So many Ctrl-C end a process that does not find its way out, as a kill would: what `fix` writes survives it."""
 
 
+def heard() -> None:
+    """End the process at a Ctrl-C that Python would swallow: the first thing to do, before anything is imported."""
+    sys.unraisablehook = _unraisable
+
+
 def once() -> None:
-    """Raise KeyboardInterrupt at the first SIGINT only; end at once where Python would swallow it."""
+    """Raise KeyboardInterrupt at the first SIGINT only."""
+    import signal
+
     seen = 0
 
     def handle(number: int, frame: FrameType | None) -> None:
@@ -30,7 +40,6 @@ def once() -> None:
             _end()
 
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # as nohup and `&` in a script want it
-        sys.unraisablehook = _unraisable
         signal.signal(signal.SIGINT, handle)
 
 

@@ -12,7 +12,7 @@ import click
 
 from ..render import Page
 from ..render.safe import clean, inert
-from . import discard
+from .streams import discard
 
 if TYPE_CHECKING:
     from ..ruledata import Rulebook

@@ -172,6 +172,31 @@ def test_ctrl_c_at_any_moment(command: str, times: int, place: Path) -> None:
         assert (done.returncode, done.stderr) == (130, "ckptdoctor: interrupted\n"), at
 
 
+IN_A_CALLBACK = """
+import os, signal, sys
+left = int(sys.argv.pop(1))
+def tick(frame, event, arg):
+    global left
+    if event == "call" and frame.f_code.co_name == "cb" and "importlib" in frame.f_code.co_filename:
+        left -= 1
+        if not left:
+            os.kill(os.getpid(), signal.SIGINT)
+from ckptdoctor.cli import script
+sys.setprofile(tick)
+script()
+"""
+
+
+@pytest.mark.parametrize("import_", [1, 2, 5])
+def test_ctrl_c_while_an_import_lets_go_of_its_lock(import_: int) -> None:
+    """It does so in a callback, of which Python prints what is raised there and goes on."""
+    done = subprocess.run(
+        [sys.executable, "-c", IN_A_CALLBACK, str(import_), "rules"],
+        capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (130, "ckptdoctor: interrupted\n")
+
+
 def test_ctrl_c_from_outside(place: Path) -> None:
     """From the first line of `main` on; before it Python itself is starting, and nobody else is there to answer."""
     for wait in (0.0, 0.01, 0.03, 0.06, 0.1, 0.15, 0.2, 0.3):
@@ -197,7 +222,7 @@ def test_an_interrupt_that_python_would_swallow() -> None:
     code = (
         "import os, signal, sys\n"
         "from ckptdoctor.cli import interrupts\n"
-        "interrupts.once()\n"
+        "interrupts.heard()\n"
         "class Last:\n"
         "    def __del__(self): os.kill(os.getpid(), signal.SIGINT); [None for _ in range(9)]\n"
         "Last()\n"
