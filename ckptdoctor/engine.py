@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING
 
 from . import loaders
 from .checkpoint import load
+from .checkpoint.gc_paused import gc_paused
 from .checkpoint.nouns import Checkpoint, View
 from .checks.base import FROM_MODELS, NEEDS, Check, Context, Need
 from .judging.causes import MAX_CAUSES, Judge
@@ -49,7 +48,7 @@ def check_source(
     ``base`` is the model that an adapter is to be put on; of it only config and headers are read.
     ``select`` and ``ignore`` hold rule ids or family prefixes (``bnb/``). A defective checkpoint never raises.
     """
-    with paused_gc():
+    with gc_paused():
         cards: Sequence[Card] = rulebook.cards
         if select or ignore:
             cards = [card for card in cards if _wanted(card.id, select, ignore)]
@@ -241,15 +240,3 @@ def _nothing(ckpt: Checkpoint) -> str:
 
 def _short(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"[:500]
-
-
-@contextmanager
-def paused_gc() -> Iterator[None]:
-    """Switch the cyclic collector off while loading: it is 40-60 % of header parsing time."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()

@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from ..checkpoint import load
+from ..checkpoint.gc_paused import gc_paused
 from ..checkpoint.nouns import Checkpoint
-from ..engine import examine, paused_gc
+from ..engine import examine
 from ..model import OUTCOMES, Finding, Report, Target, Verdict
 from ..ruledata import Rulebook
 from ..sources.base import Source
@@ -138,7 +139,7 @@ class Planner:
 
     def _look(self, changes: tuple[Change, ...]) -> _State:
         source = overlaid(self._source, folded(changes)) if changes else self._source
-        with paused_gc():
+        with gc_paused():
             ckpt = load(source, self._rulebook, metadata_only=self._metadata_only)
             return _State(ckpt, examine(ckpt, self._targets, self._rulebook.cards))
 

@@ -7,7 +7,7 @@ from .. import facts
 from ..adapter import judge as adapter
 from ..adapter.tensors import CONFIG, WEIGHTS
 from ..base import Event, Loader, Plan, Reading, Run
-from ..shared.completeness import uncompared
+from ..shared.reading import of_adapter
 
 
 class Peft(Loader):
@@ -30,9 +30,7 @@ class Peft(Loader):
         if run.plan.method != "lora":
             return run.reading(run.plan.events)
         events, unknown = adapter.judge(run, run.version)
-        names, shapes = uncompared(unknown)
-        found = run.reading([*run.plan.events, *events], unknown=unknown)
-        return found._replace(names=names, shapes=shapes)
+        return of_adapter(run, [*run.plan.events, *events], unknown)
 
 
 def _only_what_stays(planned: Plan) -> Plan:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from ...checkpoint.nouns import Checkpoint
-from ...model import Location
 from ..base import Event
+from ..shared.files import shards_missing
 
 
 def weight_files(ckpt: Checkpoint) -> tuple[tuple[str, ...], list[Event]]:
@@ -18,12 +18,4 @@ def weight_files(ckpt: Checkpoint) -> tuple[tuple[str, ...], list[Event]]:
     files = tuple(name for name in index.files if name in ckpt.shards)
     if not missing or ckpt.metadata_only:
         return files, []
-    event = Event(
-        "shard-missing",
-        "fails",
-        {"shards": len(missing)},
-        tuple(Location(index.file, note=name) for name in missing),
-        count=len(missing),
-        error="FileNotFoundError: No such file or directory",
-    )
-    return files, [event]
+    return files, [shards_missing(index, missing, "FileNotFoundError: No such file or directory")]

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 from ..adapter import judge as adapter
 from ..base import Data, Event, Loader, Plan, Reading, Run, SkipList
-from ..shared.completeness import compared, tensor_events, uncompared
 from ..shared.configs import dtype_events, known_model_types, model_type_events, unread_keys, value_events
-from ..shared.method import Read
-from ..shared.modules import all_readable, is_mlx
+from ..shared.reading import by_method, of_adapter
 from .files import weight_files
 from .folders import CONFIG_FILES, beside_an_adapter, without_config
 from .methods import strategy
@@ -59,25 +57,12 @@ class Transformers(Loader):
         run = TransformersRun.of(run)
         if run.plan.method == "lora":
             return _adapter(run)
-        method = strategy(run, run.plan.method)
-        read = method.read() if _loads(run) else Read({}, [], run.plan.unknown)
-        found = [*run.plan.events, *read.events]
-        complete = _loads(run) and all_readable(run.ckpt, run.view) and not read.doubt
-        if complete:
-            found += tensor_events(run.view, run.known, method)
-        why = run.plan.unknown or read.doubt or "not every file could be read"
-        names, shapes = compared(run.view, run.known) if complete else uncompared(why)
-        reading = run.reading(found, read.loaded_as, read.doubt)
-        return reading._replace(names=names, shapes=shapes, keeps_wide_floats=True)
+        reading = by_method(run, run.known, strategy(run, run.plan.method))
+        return reading._replace(keeps_wide_floats=True)
 
     def skip_list(self, data: Data) -> SkipList:
         """``should_convert_module``, by the names in the files."""
         return TransformersSkipList()
-
-
-def _loads(run: TransformersRun) -> bool:
-    """Whether there is anything to read that is modelled."""
-    return bool(run.plan.files) and not run.plan.unknown and not is_mlx(run.ckpt)
 
 
 def _unopened(run: TransformersRun) -> str:
@@ -100,6 +85,4 @@ def _config_events(run: TransformersRun) -> list[Event]:
 def _adapter(run: TransformersRun) -> Reading:
     """``PeftAdapterMixin.load_adapter``: with PEFT installed, a folder without config.json may be an adapter."""
     events, unknown = adapter.judge(run)
-    names, shapes = uncompared(unknown)
-    found = run.reading([*run.plan.events, *events], unknown=unknown)
-    return found._replace(names=names, shapes=shapes)
+    return of_adapter(run, [*run.plan.events, *events], unknown)

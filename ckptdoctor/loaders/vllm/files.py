@@ -8,6 +8,7 @@ from typing import NamedTuple
 from ...checkpoint.nouns import Index
 from ...model import Location
 from ..base import Event
+from ..shared.files import shards_missing
 from .block import BNB
 from .run import VllmRun
 
@@ -54,12 +55,5 @@ def _indexed(run: VllmRun, index: Index, here: tuple[str, ...], opened: frozense
     missing = sorted(set(index.files).difference(here))
     if not missing or run.ckpt.metadata_only or not run.does("index-files-must-exist"):
         return Files(listed, opened, [])
-    event = Event(
-        "shard-missing",
-        "fails",
-        {"shards": len(missing)},
-        tuple(Location(index.file, note=name) for name in missing),
-        count=len(missing),
-        error="FileNotFoundError: Weight files referenced in index but missing",
-    )
-    return Files(listed, opened, [event])
+    error = "FileNotFoundError: Weight files referenced in index but missing"
+    return Files(listed, opened, [shards_missing(index, missing, error)])

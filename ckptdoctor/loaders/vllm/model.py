@@ -9,10 +9,8 @@ from __future__ import annotations
 from ...model import Location
 from ..adapter.tensors import CONFIG
 from ..base import Data, Event, Loader, Plan, Reading, Run, SkipList
-from ..shared.completeness import compared, tensor_events, uncompared
 from ..shared.configs import differing_class, known_model_types, model_type_events, value_events
-from ..shared.method import Read
-from ..shared.modules import all_readable, is_mlx
+from ..shared.reading import by_method, loads, of_adapter
 from . import adapter, parallel
 from .files import Files, pick_files
 from .method import VllmMethod
@@ -47,21 +45,11 @@ class Vllm(Loader):
         """Read by the method, compare names and shapes (``load_weights``), then split (``ParallelConfig``)."""
         run = VllmRun.of(run)
         if run.plan.method == "lora":
-            events, unknown = adapter.judge(run)
-            names, shapes = uncompared(unknown)
-            return run.reading(events, unknown=unknown)._replace(names=names, shapes=shapes)
+            return of_adapter(run, *adapter.judge(run))
         method = strategy(run, run.plan.method)
-        read = method.read() if _loads(run) else Read({}, [], run.plan.unknown)
-        found = [*run.plan.events, *read.events]
-        complete = _loads(run) and all_readable(run.ckpt, run.view) and not read.doubt
-        if complete:
-            found += tensor_events(run.view, run.known, method)
-        found += [*parallel.refusal(run, method), *_router_bias(run)]
-        why = run.plan.unknown or read.doubt or "not every file could be read"
-        names, shapes = compared(run.view, run.known) if complete else uncompared(why)
-        reading = run.reading(found, read.loaded_as, read.doubt)
-        sizes = parallel.legal(run, method)
-        return reading._replace(names=names, shapes=shapes, tensor_parallel=sizes, rebuilds=True)
+        further = (*parallel.refusal(run, method), *_router_bias(run))
+        reading = by_method(run, run.known, method, further)
+        return reading._replace(tensor_parallel=parallel.legal(run, method), rebuilds=True)
 
     def skip_list(self, data: Data) -> SkipList:
         """``is_layer_skipped_bnb``, asked about fused layers."""
@@ -72,7 +60,7 @@ def _router_bias(run: VllmRun) -> list[Event]:
     """``DeepseekV2MoE`` of models/deepseek_v2.py has the router's bias only where config.json says ``noaux_tc``."""
     bias = "e_score_correction_bias"
     asked = any(row["architecture"] in run.architectures for row in run.rows("router_bias_by_topk_method"))
-    if not asked or run.ckpt.config.get("topk_method") == "noaux_tc" or not _loads(run):
+    if not asked or run.ckpt.config.get("topk_method") == "noaux_tc" or not loads(run):
         return []
     for signature in run.view.signatures:
         if signature.leaf(bias):
@@ -82,11 +70,6 @@ def _router_bias(run: VllmRun) -> list[Event]:
                 Event("router-bias-unread", "fails", {}, at, signature.template, signature.count, error=error)
             ]
     return []
-
-
-def _loads(run: VllmRun) -> bool:
-    """Whether there is anything to read that is modelled."""
-    return bool(run.plan.files) and not run.plan.unknown and not is_mlx(run.ckpt)
 
 
 def _sidecars(run: VllmRun) -> set[str]:

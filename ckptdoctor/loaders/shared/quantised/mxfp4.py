@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from ....checkpoint.nouns import Signature, View
+from ....formats.mxfp4 import HALVES, STEMS
 from ....model import Facts, Outcome
 from ...base import Event
 from ..method import Read
 from ..precision import cast, loaded_as, places
-
-STEMS = ("gate_up_proj", "down_proj")
-_HALVES = ("_blocks", "_scales")
 
 
 def read(view: View, dtype: str, missing: Callable[[bool], Outcome], misshapen: Outcome) -> Read:
@@ -19,7 +17,7 @@ def read(view: View, dtype: str, missing: Callable[[bool], Outcome], misshapen: 
     loaded = loaded_as(view, lambda signature, module: cast(signature, dtype), lambda signature: False)
     events: list[Event] = []
     for signature in view.signatures:
-        if any(signature.leaf(f"{stem}{end}") for stem in STEMS for end in _HALVES):
+        if any(signature.leaf(f"{stem}{end}") for stem in STEMS for end in HALVES):
             for stem in STEMS:
                 events += [
                     *_lacks(view, signature, stem, missing),
@@ -32,7 +30,7 @@ def _lacks(
     view: View, signature: Signature, stem: str, missing: Callable[[bool], Outcome]
 ) -> Iterator[Event]:
     """Yield the halves of one matrix that are not there, nor a plain weight in their place."""
-    lost = [f"{stem}{end}" for end in _HALVES if signature.leaf(f"{stem}{end}") is None]
+    lost = [f"{stem}{end}" for end in HALVES if signature.leaf(f"{stem}{end}") is None]
     for leaf in lost if signature.leaf(stem) is None else ():
         outcome, at = missing(len(lost) > 1), places(view, signature.modules, leaf)
         yield Event("part-missing", outcome, {"leaf": leaf}, at, signature.template, signature.count)
@@ -40,7 +38,7 @@ def _lacks(
 
 def _misfits(view: View, signature: Signature, stem: str, outcome: Outcome) -> Iterator[Event]:
     """Yield scales of another shape than the blocks they are for."""
-    blocks, scales = (signature.leaf(f"{stem}{end}") for end in _HALVES)
+    blocks, scales = (signature.leaf(f"{stem}{end}") for end in HALVES)
     if blocks and scales and blocks.shape[:-1] != scales.shape:
         leaf = f"{stem}_scales"
         details: Facts = {"leaf": leaf, "expected": blocks.shape[:-1], "got": scales.shape}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ....checkpoint.nouns import Checkpoint, View
+from ....formats.torchao import NAMES, PARTS
 from ....model import Location, Outcome
 from ...base import Event
 from ..method import Read
@@ -12,7 +13,6 @@ from ..precision import cast, loaded_as, places
 
 _AT = (Location("config.json", "/quantization_config/quant_type"),)
 _TYPED = "AssertionError: Expected only one key 'default' in quant_type dictionary"
-_PARTS = ("_weight_qdata", "_weight_scale")
 
 
 def read(ckpt: Checkpoint, view: View, dtype: str, missing: Outcome = "fails") -> Read:
@@ -34,10 +34,10 @@ def _untyped(ckpt: Checkpoint) -> Iterator[Event]:
 def _missing(view: View, outcome: Outcome) -> Iterator[Event]:
     """Yield the parts of tensors that have another part."""
     for signature in view.signatures:
-        found = [part for part in _PARTS if signature.leaf(part)]
+        found = [part for part in PARTS if signature.leaf(part)]
         if not signature.modules or not found or signature.stored.scheme == "torchao-packed":
             continue
-        for part in set(_PARTS).difference(found):
+        for part in set(PARTS).difference(found):
             at = places(view, signature.modules, part)
             yield Event("part-missing", outcome, {"leaf": part}, at, signature.template, signature.count)
 
@@ -46,7 +46,7 @@ def _unlisted(ckpt: Checkpoint, view: View) -> Iterator[Event]:
     """Yield the files with parts whose metadata does not say what they are parts of."""
     files = set()
     for signature in view.signatures:
-        part = next((part for part in _PARTS if signature.leaf(part)), None)
+        part = next((part for part in PARTS if signature.leaf(part)), None)
         if part is not None:
             files |= {view.owner.get(f"{module}.{part}", "") for module in signature.modules}
     bare = sorted(file for file in files if file and not _names(ckpt, file))
@@ -56,4 +56,4 @@ def _unlisted(ckpt: Checkpoint, view: View) -> Iterator[Event]:
 
 def _names(ckpt: Checkpoint, file: str) -> bool:
     shard = ckpt.shards.get(file)
-    return shard is None or not shard.readable or "tensor_names" in (shard.metadata or {})
+    return shard is None or not shard.readable or NAMES in (shard.metadata or {})

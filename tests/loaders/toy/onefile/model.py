@@ -5,10 +5,10 @@ from __future__ import annotations
 from ...expected.comparison import Mismatch, Missing
 from ...model import Outcome
 from ..base import Loader, Plan, Reading, Run, Signature
-from ..shared.completeness import compared, tensor_events
 from ..shared.method import Method, Read
-from ..shared.modules import all_readable, architecture
+from ..shared.modules import architecture
 from ..shared.precision import UNDECLARED, disagreements, loaded_as
+from ..shared.reading import by_method
 
 _FILE = "model.safetensors"
 
@@ -27,14 +27,7 @@ class OneFile(Loader):
         """``load.fill``: every parameter by its name."""
         if not run.plan.files:
             return run.reading(run.plan.events)
-        method, known = Plain(run), architecture(run.ckpt, run.view)
-        read = method.read()
-        events = [*run.plan.events, *read.events]
-        if not all_readable(run.ckpt, run.view):
-            return run.reading(events, read.loaded_as)
-        events += tensor_events(run.view, known, method)
-        names, shapes = compared(run.view, known)
-        return run.reading(events, read.loaded_as)._replace(names=names, shapes=shapes)
+        return by_method(run, architecture(run.ckpt, run.view), Plain(run))
 
 
 class Plain(Method):
