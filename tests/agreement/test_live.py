@@ -21,7 +21,6 @@ from tests.observe.record import without_readers
 from tests.observe.score import target_of
 from tests.support.shipped import parse_target
 
-WORKER = ROOT / "tests/observe/workers/transformers.py"
 LIVE = {name: os.environ.get(name, "") for name in ("CKPTDOCTOR_TF5", "CKPTDOCTOR_TF4")}
 UNSETTLED = {"ct-mixed-module-missing", "lists-one-dense-part-of-name"}
 """A missing weight_shape is whatever was in memory: wrong numbers one day, an error in the forward the next."""
@@ -36,7 +35,9 @@ def live(name: str, version: str) -> tuple[dict[str, str], list[Record]]:
     again = without_readers("transformers", version)
     rows = map(json.loads, path.read_text().splitlines())
     recorded = {row["case"]: row["outcome"] for row in rows if row["case"] in again}
-    return recorded, observe(LIVE[name], WORKER, [case for case in load_cases() if case.id in recorded])
+    return recorded, observe(
+        LIVE[name], "transformers", [case for case in load_cases() if case.id in recorded]
+    )
 
 
 @pytest.mark.parametrize(("name", "version"), [("CKPTDOCTOR_TF5", "5.23.0"), ("CKPTDOCTOR_TF4", "4.57.6")])
@@ -56,7 +57,7 @@ def test_the_real_loader_still_reads_what_the_fixes_make() -> None:
     rows = {row["case"]: row for row in map(json.loads, path.read_text().splitlines())}
     cases = [case for case in load_cases() if case.id in rows]
     make = maker({case: parse_target(target_of(row)) for case, row in rows.items()})
-    found = observe(LIVE["CKPTDOCTOR_TF5"], WORKER, cases, make=make, identify=meaning)
+    found = observe(LIVE["CKPTDOCTOR_TF5"], "transformers", cases, make=make, identify=meaning)
     assert {r.case: r.outcome for r in found} == {case: row["outcome"] for case, row in rows.items()}
 
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
 
 import pytest
 
 from ckptdoctor.memory.weights import weights
+from ckptdoctor.probe.process import Limits, Worker
 from ckptdoctor.sources import open_source
-from tests.conftest import ROOT
 from tests.observe.paths import SOUND
 from tests.support.shipped import ask, parse_target
 
@@ -28,10 +26,14 @@ pytestmark = pytest.mark.slow
 def test_the_bytes_that_are_predicted_are_those_in_memory() -> None:
     if not PYTHON:
         pytest.skip("CKPTDOCTOR_TF5 does not name an interpreter with transformers")
-    command = [PYTHON, str(ROOT / "tests/observe/workers/memory.py"), *(str(SOUND / name) for name in HELD)]
-    done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=600)
-    told = [json.loads(line) for line in done.stdout.splitlines() if line.startswith('["')]
-    measured = {path.rpartition("/")[2]: size for path, size, _ in told}
+    with Worker(PYTHON, "transformers", Limits(device="cpu")) as worker:
+        worker.start()
+        measured = {
+            name: worker.ask({"path": str(SOUND / name), "options": {}, "until": "weights"}, 60.0)[
+                "weights_bytes"
+            ]
+            for name in HELD
+        }
     target = parse_target("transformers==5.23.0")
     said = {name: weights(*ask(open_source(str(SOUND / name)), target), device="cpu").total for name in HELD}
     assert said == measured

@@ -266,7 +266,7 @@ def test_transformers_still_reads_what_is_written(tmp_path: Path) -> None:
     python = interpreter()
     arguments = ["-m", "fixtures.write", *READ_LIVE, "--into", str(tmp_path), "--twins"]
     subprocess.run([python, *arguments], check=True, capture_output=True, cwd=ROOT)
-    loader = Loader(python, ROOT / "tests/observe/workers/transformers.py")
+    loader = Loader(python, "transformers")
     recorded = observations(LOADERS[0])
     rows = [
         row(loader, tmp_path, name)

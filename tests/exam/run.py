@@ -22,7 +22,6 @@ from tests.exam.models import MODELS
 from tests.observe.driver import WorkerDied, WorkerProcess
 
 EXAM = ROOT / "fixtures" / "exam"
-WORKERS = ROOT / "tests" / "observe" / "workers"
 
 
 def main() -> None:
@@ -37,7 +36,6 @@ def main() -> None:
     parser.add_argument("--damage", action="append")
     parser.add_argument("--timeout", type=float, default=120.0, help="seconds for one model")
     args = parser.parse_args()
-    worker = WORKERS / f"{args.loader}.py"
     with tempfile.TemporaryDirectory() as scratch:
         made = Path(scratch, "sound")
         names = args.model or list(MODELS)
@@ -47,7 +45,7 @@ def main() -> None:
             check=True,
             env=environment,
         )
-        process = WorkerProcess(args.python, worker)
+        process = WorkerProcess(args.python, args.loader)
         version = process.ready["versions"][args.loader].partition("+")[0]
         path = EXAM / f"{args.loader}-{version}.jsonl"
         rows = {(row["model"], row["damage"]): row for row in _rows(path)}
@@ -70,7 +68,7 @@ def main() -> None:
                     result = process.ask(question, args.timeout)
                 except WorkerDied as death:
                     process.close()
-                    process = WorkerProcess(args.python, worker)
+                    process = WorkerProcess(args.python, args.loader)
                     result = {"outcome": "fails", "detail": str(death)[-300:]}
                 raised = result.get("exception") or {}
                 text = (

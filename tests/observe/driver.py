@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import queue
 import re
-import subprocess
 import tempfile
-import threading
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
+from ckptdoctor.probe.process import Failed, Limits, Worker
+from ckptdoctor.probe.verdict import judge, named
 from tests.observe.cases import Case, adapter_base, fingerprint, materialise
 from tests.observe.paths import SOUND
 
-MARK = "@@"
-START_TIMEOUT = 600.0  # importing vLLM on two cores takes a minute
+DETAIL = 2000  # characters
 ELSEWHERE = re.compile(r"(/[\w.@+-]+)+/(site-packages|lib/python3\.\d+)/")
 ADDRESS = re.compile(r"\b0x[0-9a-f]{6,}\b")
 
@@ -50,70 +47,58 @@ class WorkerDied(Exception):
 
 
 class WorkerProcess:
-    """One running worker; its answers arrive through a queue so that waiting can time out."""
+    """One running worker of `ckptdoctor load`, on the CPU with one thread, asked for case after case."""
 
-    def __init__(self, python: str, worker: Path) -> None:
-        self.errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed with the worker
-        self.process = subprocess.Popen(
-            [python, str(worker)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self.errors,
-            text=True,
-        )
-        self.lines: queue.Queue[str | None] = queue.Queue()
-        self.pumping = threading.Thread(target=self.pump, args=(self.process.stdout,), daemon=True)
-        self.pumping.start()
-        self.ready = self.answer(START_TIMEOUT)
-
-    def pump(self, stream: IO[str]) -> None:
-        """Move marked lines to the queue; None at the end."""
-        for line in stream:
-            if line.startswith(MARK):
-                self.lines.put(line[len(MARK) :])
-        self.lines.put(None)
-
-    def answer(self, timeout_s: float) -> dict[str, Any]:
-        """The next message; WorkerDied when there is none in time."""
+    def __init__(self, python: str, loader: str) -> None:
+        self.worker = Worker(python, loader, Limits(device="cpu", threads=1))
         try:
-            line = self.lines.get(timeout=timeout_s)
-        except queue.Empty:
-            raise WorkerDied(f"no answer in {timeout_s:g} s") from None
-        if line is None:
-            raise WorkerDied(f"process died ({self.process.wait()}): {self.last_words()}")
-        return dict(json.loads(line))
+            self.ready = self.worker.start()
+        except Failed as failure:
+            raise self.died(failure) from failure
 
     def ask(self, message: dict[str, Any], timeout_s: float) -> dict[str, Any]:
-        """Send one case and wait for its result."""
-        assert self.process.stdin is not None
+        """Send one case and wait for its result: what a record holds of it."""
         try:
-            self.process.stdin.write(json.dumps(message) + "\n")
-            self.process.stdin.flush()
-        except BrokenPipeError:
-            pass  # `answer` says how it ended
-        return self.answer(timeout_s)
+            return told(self.worker.ask(message, timeout_s))
+        except Failed as failure:
+            raise self.died(failure) from failure
 
-    def last_words(self) -> str:
-        """The end of what the process wrote to standard error."""
-        self.errors.seek(0)
-        return self.errors.read()[-1500:].strip()
+    def died(self, failure: Failed) -> WorkerDied:
+        """The failure with the last words of the process."""
+        self.worker.close(keep=True)
+        words = self.worker.last_words()
+        self.worker.close()
+        return WorkerDied(f"{failure}: {words}" if failure.why != "timeout" else str(failure))
 
     def close(self) -> None:
         """End the process."""
-        self.process.kill()
-        self.process.wait()
-        self.pumping.join()
-        with contextlib.suppress(BrokenPipeError):  # what it did not read any more
-            if self.process.stdin is not None:
-                self.process.stdin.close()
-        if self.process.stdout is not None:
-            self.process.stdout.close()
-        self.errors.close()
+        self.worker.close()
+
+
+def told(seen: dict[str, Any]) -> dict[str, Any]:
+    """What a record says of what a worker saw: its outcome, `env` for one that only this machine spoils."""
+    judged = judge(seen)
+    twin = seen.get("twin") or {}
+    notes = [named(kind, seen.get(kind)) for kind in ("missing", "unexpected", "mismatched")]
+    notes += [*judged.reasons, named("differ", twin.get("differ"))]
+    notes.append(f"largest difference of a value {twin['worst']:.3g}" if twin.get("worst") else "")
+    notes.append(f"logits differ by {twin['logits_differ']}" if twin.get("logits_differ") else "")
+    notes += [named("cast", seen.get("cast")), named("never read", seen.get("never_read"))]
+    notes.append("logits not finite" if seen.get("logits_finite") is False else "")
+    notes += [f"log: {line}" for line in seen.get("log") or ()]
+    return {
+        "outcome": "env" if judged.cause == "environment" else judged.outcome,
+        "stage": seen["stage"],
+        "exception": seen.get("exception"),
+        "precision": seen.get("precision") or {},
+        "max_abs_diff": twin.get("max_abs_diff"),
+        "detail": "; ".join(filter(None, notes))[:DETAIL],
+    }
 
 
 def observe(
     python: str,
-    worker: Path,
+    loader: str,
     cases: Iterable[Case],
     timeout_s: float = 120.0,
     make: Callable[[Case, Path], Path] = materialise,
@@ -125,22 +110,22 @@ def observe(
     gives the `sha` of it.
     """
     records: list[Record] = []
-    process = WorkerProcess(python, worker)
+    process = WorkerProcess(python, loader)
     versions, device = process.ready["versions"], process.ready["device"]
     try:
         for case in cases:
             with tempfile.TemporaryDirectory() as scratch:
                 path = make(case, Path(scratch))
-                message, sha = prepare(case, path, worker.stem), identify(path)
+                message, sha = prepare(case, path, loader), identify(path)
                 try:
                     result = process.ask(message, timeout_s)
                 except WorkerDied as death:
                     result = {"outcome": "fails", "stage": "load", "detail": str(death)}
                     process.close()
-                    process = WorkerProcess(python, worker)
+                    process = WorkerProcess(python, loader)
             result = cleaned(result, {scratch + "/": "", str(SOUND) + "/": "sound/", str(python): "python"})
-            shown = case.options.get(worker.stem, {})
-            records.append(record(case.id, sha, worker.stem, versions, device, shown, result))
+            shown = case.options.get(loader, {})
+            records.append(record(case.id, sha, loader, versions, device, shown, result))
     finally:
         process.close()
     return records

@@ -17,7 +17,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from tests.observe.env_patterns import is_env
+from ckptdoctor.probe.workers.limits import is_env
 from tests.observe.score import Triple, triples
 from tests.support.shipped import explain
 

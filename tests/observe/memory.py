@@ -11,20 +11,17 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import subprocess
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tests.observe.driver import WorkerProcess
+from ckptdoctor.probe.process import Limits, Worker
 from tests.observe.paths import FIXTURES, SOUND
 
 MEMORY = FIXTURES / "memory"
 MODELS = MEMORY / "models.json"
-WORKERS = Path(__file__).parent / "workers"
 PATIENCE_S = 240.0
 
 
@@ -36,7 +33,6 @@ def main() -> None:
     parser.add_argument("loader", choices=["transformers", "vllm"])
     parser.add_argument("--python", required=True, help="the interpreter of that loader's environment")
     args = parser.parse_args()
-    os.environ["HF_HUB_OFFLINE"] = "1"
     rows = list(transformers(args.python) if args.loader == "transformers" else vllm(args.python))
     version = rows[0]["versions"][args.loader]
     path = MEMORY / f"{args.loader}-{version}.jsonl"
@@ -51,32 +47,34 @@ def sound() -> list[Path]:
 
 def transformers(python: str) -> Iterator[dict[str, Any]]:
     """Yield a row for each sound fixture."""
-    packages = ["transformers", "torch", "bitsandbytes", "compressed-tensors"]
-    code = "import importlib.metadata as m, json, sys; print(json.dumps({p: m.version(p) for p in sys.argv[1:]}))"
-    asked = subprocess.run([python, "-c", code, *packages], check=True, capture_output=True)
-    versions = json.loads(asked.stdout)
-    worker = [python, str(WORKERS / "memory.py"), *map(str, sound())]
-    done = subprocess.run(worker, check=True, capture_output=True, text=True)
-    for line in done.stdout.splitlines():
-        if line.startswith('["'):
-            path, size, error = json.loads(line)
-            row = {"case": Path(path).name, "versions": versions, "device": "cpu"}
-            yield {**row, "weights": size} if error is None else {**row, "error": error}
+    with Worker(python, "transformers", Limits(device="cpu")) as worker:
+        there = worker.start()["versions"]
+        versions = {
+            name: there[name] for name in ("transformers", "torch", "bitsandbytes", "compressed-tensors")
+        }
+        for path in sound():
+            found = worker.ask({"path": str(path), "options": {}, "until": "weights"}, PATIENCE_S)
+            row = {"case": path.name, "versions": versions, "device": "cpu"}
+            raised = found.get("exception")
+            if raised is None:
+                yield {**row, "weights": found["weights_bytes"]}
+            else:
+                yield {**row, "error": f"{raised['type']}: {raised['text']}"[:200]}
 
 
 def vllm(python: str) -> Iterator[dict[str, Any]]:
     """Yield a row for each sound fixture, then one for each model and number of devices."""
-    worker = WorkerProcess(python, WORKERS / "vllm_memory.py")
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            for case in [*map(loaded, sound()), *built(Path(folder))]:
-                found = worker.ask(case, PATIENCE_S)
-                kept = {key: value for key, value in found.items() if key not in ("id", "cache")}
-                row = {"case": case["id"], "tp": case["tp"], "versions": worker.ready["versions"]}
-                cache = {"cache": folded(found["cache"])} if "cache" in found else {}
-                yield {**row, "device": "cpu", "options": case["options"], **kept, **cache}
-    finally:
-        worker.close()
+    with (
+        Worker(python, "vllm_memory", Limits(device="cpu", threads=1)) as worker,
+        tempfile.TemporaryDirectory() as folder,
+    ):
+        versions = worker.start()["versions"]
+        for case in [*map(loaded, sound()), *built(Path(folder))]:
+            found = worker.ask(case, PATIENCE_S)
+            kept = {key: value for key, value in found.items() if key not in ("event", "id", "cache")}
+            row = {"case": case["id"], "tp": case["tp"], "versions": versions}
+            cache = {"cache": folded(found["cache"])} if "cache" in found else {}
+            yield {**row, "device": "cpu", "options": case["options"], **kept, **cache}
 
 
 def loaded(path: Path) -> dict[str, Any]:

@@ -21,7 +21,6 @@ from ckptdoctor import check
 from tests.observe.driver import WorkerDied, WorkerProcess
 from tests.observe.paths import SOUND
 
-WORKERS = Path(__file__).resolve().parent / "workers"
 BASES = ("llama-bf16", "qwen3moe-bf16", "gemma3-bf16", "phi3-bf16", "llama-tied")
 ABSENT = "absent"
 # 10^5 layers are left to the tests of the formulas: a loader builds each of them before it says a word.
@@ -77,8 +76,8 @@ def main() -> int:
     parser.add_argument("--key", action="append", help="only these")
     options = parser.parse_args()
     seen, harmed = Counter[str](), 0
-    worker = WORKERS / f"{options.target.partition('=')[0]}.py"
-    process = WorkerProcess(options.python, worker)
+    loader = options.target.partition("=")[0]
+    process = WorkerProcess(options.python, loader)
     with tempfile.TemporaryDirectory() as folder:
         for number, (base, key, value) in enumerate(trials(options.base or BASES)):
             if options.key and key not in options.key:
@@ -90,7 +89,7 @@ def main() -> int:
             except WorkerDied as death:
                 did = {"outcome": "fails", "detail": str(death)[:200]}
                 process.close()
-                process = WorkerProcess(options.python, worker)
+                process = WorkerProcess(options.python, loader)
             says = told(place, options.target)
             agree = says == did["outcome"]
             seen["agree" if agree else f"did {did['outcome']}, we say {says}"] += 1

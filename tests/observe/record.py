@@ -25,7 +25,6 @@ from tests.observe.paths import OBSERVED, OBSERVED_FIXED
 from tests.observe.score import target_of
 from tests.support.shipped import parse_target
 
-WORKERS = Path(__file__).parent / "workers"
 READERS = {"optimum", "gptqmodel"}
 """What reads GPTQ and AWQ compiles an extension for minutes first: such cases are recorded apart."""
 
@@ -35,7 +34,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("loader", choices=sorted(path.stem for path in WORKERS.glob("*.py")))
+    parser.add_argument("loader", choices=["peft", "transformers", "vllm"])
     parser.add_argument("--python", required=True, help="the interpreter of that loader's environment")
     parser.add_argument("--family", action="append", help="only the cases of this recipe file, or `sound`")
     parser.add_argument("--case", action="append", help="only this case")
@@ -53,13 +52,13 @@ def main() -> None:
         cases = [case for case in cases if case.id in wanted]
     if args.loader == "peft":  # it loads nothing but adapters
         cases = [case for case in cases if adapter_base(case) is not None]
-    worker, folder = WORKERS / f"{args.loader}.py", OBSERVED
+    folder = OBSERVED
     make, identify = materialise, fingerprint
     if args.fixed:
         folder, targets = OBSERVED_FIXED, mended_cases(cases, args.loader, args.fixed)
         cases = [case for case in cases if case.id in targets]
         make, identify = maker(targets), meaning
-    records = observe(args.python, worker, cases, args.timeout, make, identify)
+    records = observe(args.python, args.loader, cases, args.timeout, make, identify)
     path = folder / f"{args.loader}-{records[0].versions[args.loader]}.jsonl"
     save(path, {record.case: record.line() for record in records}, load_cases())
     print(path.name, dict(Counter(record.outcome for record in records)))

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Build one virtual environment in which tests/observe/workers/vllm.py runs on a CPU.
+# Build one virtual environment in which ckptdoctor/probe/workers/vllm.py runs on a CPU.
 #
 #   tests/observe/setup_vllm.sh DIRECTORY VLLM_VERSION [PLUGIN_VERSION]
 #   tests/observe/setup_vllm.sh envs/vllm032 0.32.0 0.0.3     bitsandbytes from the plug-in (vLLM >= 0.28)

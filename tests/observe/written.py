@@ -21,7 +21,6 @@ from typing import Any
 from tests.observe.driver import WorkerDied, WorkerProcess
 from tests.observe.paths import OBSERVED
 
-WORKERS = Path(__file__).parent / "workers"
 INTO = OBSERVED / "written"
 TWINS = ("twin", "wrong", "dense")
 SAME = 1 / 8
@@ -33,10 +32,10 @@ UNFIT = "Cannot copy out of meta tensor"
 class Loader:
     """A worker that is started again when it dies."""
 
-    def __init__(self, python: str, worker: Path) -> None:
-        self._new = lambda: WorkerProcess(python, worker)
+    def __init__(self, python: str, loader: str) -> None:
+        self._new = lambda: WorkerProcess(python, loader)
         self._process = self._new()
-        self.name = worker.stem
+        self.name = loader
         self.versions: dict[str, str] = self._process.ready["versions"]
 
     def opens(self, path: Path, sound: Path | None) -> dict[str, Any]:
@@ -91,7 +90,7 @@ def main() -> None:
     parser.add_argument("--python", required=True, help="the interpreter of that loader's environment")
     parser.add_argument("--case", action="append", help="only this WRITER/CASE")
     args = parser.parse_args()
-    loader = Loader(args.python, WORKERS / f"{args.loader}.py")
+    loader = Loader(args.python, args.loader)
     path = INTO / f"{args.loader}-{loader.versions[args.loader]}.jsonl"
     path.parent.mkdir(exist_ok=True)
     lines = (

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import re
-from pathlib import Path
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 
-from tests.observe.container import read_shard
-from tests.observe.workers.tracing import plain
+from . import against
+from .stored import Stored
+from .tracing import plain, supplied
 
 SCHEMES = {
     torch.bfloat16: "bf16",
@@ -20,7 +20,8 @@ SCHEMES = {
     torch.int8: "i8",
 }
 SCHEMES |= {torch.float8_e4m3fn: "fp8", torch.float8_e5m2: "fp8-e5m2", torch.float64: "f64"}
-STORED = {"BF16": "bf16", "F16": "f16", "F32": "f32", "F64": "f64", "U8": "u8", "I8": "i8", "F8_E4M3": "fp8"}
+ADAPTER = re.compile(r"\.default(?=\.|$)")
+"""The name that PEFT gives to an adapter, in the names of its parameters but not in its file."""
 PLAIN = {"bf16", "f16", "f32", "f64"}
 # Companions that are compared as part of the weight, or that a loader may ignore without harm.
 BOOKKEEPING = (".SCB", ".weight_format", ".weight_shape")
@@ -41,9 +42,7 @@ def values(model: Any) -> dict[str, torch.Tensor]:
         if type(module).__name__ == "Linear4bit" and getattr(module.weight, "quant_state", None) is not None:
             found[effective(f"{name}.weight")] = four_bit(module.weight)
         elif type(module).__name__ == "Linear8bitLt" and module.weight.dtype == torch.int8:
-            scale = module.weight.SCB if module.weight.SCB is not None else module.state.SCB
-            codes = module.weight.CB if module.weight.CB is not None else module.weight
-            found[effective(f"{name}.weight")] = codes.float() * scale.float().view(-1, 1) / 127
+            found[effective(f"{name}.weight")] = eight_bit(module)
     return found
 
 
@@ -53,6 +52,14 @@ def effective(name: str) -> str:
     A whole copy that is loaded into the module itself has the same effect as one beside it.
     """
     return name.replace(".base_layer.", ".").replace(".modules_to_save.default.", ".")
+
+
+def eight_bit(module: Any) -> torch.Tensor:
+    """The numbers that the weight of a Linear8bitLt stands for."""
+    scale = module.weight.SCB if module.weight.SCB is not None else module.state.SCB
+    codes = module.weight.CB if module.weight.CB is not None else module.weight
+    found: torch.Tensor = codes.float() * scale.float().view(-1, 1) / 127
+    return found
 
 
 def four_bit(weight: Any) -> torch.Tensor:
@@ -117,36 +124,11 @@ def precision(schemes: dict[str, str]) -> dict[str, str]:
     }
 
 
-def stored(directory: Path) -> dict[str, str]:
-    """The scheme at which each `<module>.weight` is stored, over all the weight files of a directory."""
-    tensors = {
-        n: t for path in sorted(directory.glob("*.safetensors")) for n, t in read_shard(path).tensors.items()
-    }
-    schemes = {}
-    for name, tensor in tensors.items():
-        module, _, leaf = name.rpartition(".")
-        if leaf == "weight_packed":
-            schemes[module] = "ct-packed"
-        elif leaf == "weight":
-            states = [
-                tensors[other] for other in tensors if other.startswith(f"{name}.quant_state.bitsandbytes__")
-            ]
-            four = f"bnb-{json.loads(states[0].data)['quant_type']}" if states else None
-            eight = "bnb-int8" if f"{module}.SCB" in tensors else None
-            if tensor.dtype == "I8" and f"{name}_scale" in tensors:
-                eight = "int8"
-            schemes[module] = four or eight or STORED.get(tensor.dtype, tensor.dtype)
-    return schemes
-
-
-def otherwise_stored(schemes: dict[str, str], directory: Path, *, asked: bool) -> list[str]:
-    """The modules that `schemes` has at another scheme than the stored one, unless an option asked for it.
+def otherwise_stored(schemes: dict[str, str], on_disk: dict[str, str]) -> list[str]:
+    """The modules that `schemes` has at another scheme than the one `on_disk`.
 
     16 and 32 bits count as one scheme: `dtype="auto"` converts between them by design.
     """
-    if asked:
-        return []
-    on_disk = stored(directory)
     wrong = []
     for name, scheme in schemes.items():
         kept = on_disk.get(name, scheme)
@@ -156,8 +138,53 @@ def otherwise_stored(schemes: dict[str, str], directory: Path, *, asked: bool) -
     return wrong
 
 
-def unscaled(directory: Path, unexpected: Any) -> list[str]:
+def unscaled(on_disk: dict[str, str], unexpected: Iterable[str]) -> list[str]:
     """The 8-bit modules whose scales the loader had no use for: it took the codes for the weights."""
-    on_disk = stored(directory)
-    scaled = {str(name).rpartition(".")[0] for name in unexpected or () if str(name).endswith(SCALES)}
+    scaled = {name.rpartition(".")[0] for name in unexpected if name.endswith(SCALES)}
     return sorted(module for module in scaled if on_disk.get(module) in ("fp8", "fp8-e5m2", "int8"))
+
+
+def against_files(model: Any, stored: Stored | None, schemes: dict[str, str]) -> against.Compared:
+    """Every parameter and persistent buffer against the files, as the numbers it stands for where that is known."""
+    found = against.Compared(stored)
+    on_disk = {} if stored is None else stored.schemes()
+    modules = dict(model.named_modules())
+    prefix = str(getattr(model, "base_model_prefix", ""))
+    for name, tensor in supplied(model):
+        parent, _, leaf = name.rpartition(".")
+        view = None if stored is None else decoded(modules.get(parent), leaf, tensor.detach())
+        if view is None or stored is None:
+            found.unknown.append(name)
+            continue
+        pieces = next(
+            filter(None, (against.pieces(one, view, stored, prefix) for one in spellings(name))), []
+        )
+        held = schemes.get(parent if leaf == "weight" else name, "")
+        found.add(name, against.precise(pieces, on_disk, held) if held else pieces)
+    return found
+
+
+def spellings(name: str) -> list[str]:
+    """What a parameter may be called in the file: an adapter's name is left out there, and often the wrapper's."""
+    bare = [ADAPTER.sub("", name), ADAPTER.sub("", effective(name))]
+    vectors = [one.removesuffix(".weight") for one in bare if "lora_magnitude_vector" in one]
+    return list(dict.fromkeys([*bare, *vectors]))
+
+
+def decoded(module: Any, leaf: str, tensor: torch.Tensor) -> torch.Tensor | None:
+    """The numbers that a parameter stands for, or its codes; None where it cannot be decoded by itself."""
+    kind = type(module).__name__
+    if type(tensor).__module__.startswith("torchao."):
+        return None
+    try:
+        if (
+            leaf == "weight"
+            and kind == "Linear4bit"
+            and getattr(module.weight, "quant_state", None) is not None
+        ):
+            return four_bit(module.weight)
+        if leaf == "weight" and kind == "Linear8bitLt" and module.weight.dtype == torch.int8:
+            return eight_bit(module)
+    except Exception:  # what does not fit together is for the forward pass to judge
+        return None
+    return tensor

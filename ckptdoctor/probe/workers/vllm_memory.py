@@ -1,4 +1,4 @@
-"""Build models in vLLM and print what they hold: JSON lines in, lines that begin with @@ out. On a CPU, one process.
+"""Build models in vLLM, with or without weights, and say what they hold. On a CPU, in this process.
 
 Weights are counted between loading and their conversion to a kernel's layout, which differs from machine to machine:
 parameters and buffers, each memory once, and what bitsandbytes keeps beside a weight. The cache is what every layer
@@ -11,17 +11,12 @@ number, and here the group is told to give it. Only what has a shape is looked a
 from __future__ import annotations
 
 import contextlib
-import os
-import sys
 import traceback
+from collections.abc import Callable
 from typing import Any
 
-import serve
-
-serve.free_sys_path()  # before anything imports vllm: this file lies beside one that has the name of the package
-
-from tests.observe.workers import vllm_kernels as kernels  # noqa: E402
-from tests.observe.workers.vllm import SETTINGS, versions  # noqa: E402
+from . import vllm_kernels as kernels
+from .vllm import versions
 
 BATCHED = 8192
 """Tokens of one step, which a window's layers hold beside the window."""
@@ -120,7 +115,15 @@ def held(model: Any, config: Any, case: dict[str, Any]) -> dict[str, Any]:
         return {**found, "cache_error": f"{type(problem).__name__}: {problem}"[:300]}
 
 
-def measure(case: dict[str, Any]) -> dict[str, Any]:
+def start() -> tuple[dict[str, str], str]:
+    """Return the versions and the device."""
+    import torch
+
+    torch.accelerator.synchronize = torch.accelerator.empty_cache = lambda *_: None
+    return versions(), "cpu"
+
+
+def observe(case: dict[str, Any], tell: Callable[..., None]) -> dict[str, Any]:
     """Measure one case; where this machine has no kernel for it, as one that has."""
     error = ""
     for support in (contextlib.nullcontext, kernels.any_kernel):
@@ -132,19 +135,3 @@ def measure(case: dict[str, Any]) -> dict[str, Any]:
             if case.get("debug"):
                 traceback.print_exc()
     return {"error": error}
-
-
-def main() -> None:
-    """Start over with fixed settings, then serve; what vLLM prints goes to standard error."""
-    if any(os.environ.get(name) != value for name, value in SETTINGS.items()):
-        os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, **SETTINGS})
-    sys.stdout = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)
-    import torch
-
-    torch.accelerator.synchronize = torch.accelerator.empty_cache = lambda *_: None
-    serve.serve(versions(), "cpu", measure)
-
-
-if __name__ == "__main__":
-    main()

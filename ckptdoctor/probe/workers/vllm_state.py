@@ -6,14 +6,14 @@ gets in between. Quantised weights are compared dequantised.
 
 from __future__ import annotations
 
-import json
 import re
-from pathlib import Path
 from typing import Any, NamedTuple
+
+from . import against
+from .stored import LEAVES, Stored, scheme
 
 SENTINEL = 0x5A  # every byte of an integer tensor that nobody has written yet; floats are NaN
 RUN = 64  # so many sentinel bytes in a row do not happen in real weights
-FLOATS = {"BF16": "bf16", "F16": "f16", "F32": "f32", "F64": "f64"}
 TORCH = {
     "bfloat16": "BF16",
     "float16": "F16",
@@ -23,39 +23,64 @@ TORCH = {
     "uint8": "U8",
 }
 TORCH |= {"float8_e4m3fn": "F8_E4M3", "float8_e5m2": "F8_E5M2", "int32": "I32"}
-FP8 = {"F8_E4M3": "fp8", "F8_E5M2": "fp8-e5m2"}
 EXPERT = re.compile(r"(.*\.experts)\.\d+\.(gate_proj|up_proj|down_proj|w1|w2|w3)")
 # Parameters that nothing uses: compressed-tensors' weight_shape, and the order of activation of experts, which is set
 # anew after loading unless the config asks for it, as that of no fixture does.
 UNUSED = {"weight_shape", "w13_weight_shape", "w2_weight_shape", "w13_weight_g_idx", "w2_weight_g_idx"}
 UNUSED |= {"w13_g_idx_sort_indices", "w2_g_idx_sort_indices"}
-LEAVES = {"weight", "qweight", "weight_packed"}
 
 
 class Held(NamedTuple):
-    """One parameter: its dequantised values, its schemes (one, or one per fused shard) and what is unwritten."""
+    """One parameter: its dequantised values, its schemes (one, or one per fused shard) and what is unwritten.
+
+    The values are kept only where there is a twin to compare them with: they are as large as the model.
+    """
 
     values: Any
     schemes: tuple[str, ...]
     unwritten: int
 
 
-def snapshot(model: Any) -> dict[str, Held]:
-    """Every parameter of the model by vLLM's name, tied ones under both of their names."""
+class Snapshot(NamedTuple):
+    """Every parameter by vLLM's name, tied ones under both of their names, and what the files say of them."""
+
+    held: dict[str, Held]
+    compared: against.Compared
+
+
+def snapshot(model: Any, stored: Stored | None, *, keep: bool) -> Snapshot:
+    """Look at every parameter of the model; `keep` its values."""
     method = getattr(getattr(model, "quant_config", None), "get_name", lambda: "")()
     block = getattr(getattr(model, "config", None), "quantization_config", None)
     if isinstance(block, dict):  # the CPU's own classes of 0.20 do not go by the method's name
         method = f"{method} {block.get('quant_method')}"
+    packed = {**against.FUSED, **getattr(model, "packed_modules_mapping", {})}
+    on_disk = {} if stored is None else stored.schemes()
     parameters = dict(model.named_parameters(remove_duplicate=False))
-    held = {}
+    below: dict[str, set[str]] = {}
+    for name in parameters:
+        module, _, leaf = name.rpartition(".")
+        below.setdefault(module, set()).add(leaf)
+    found = Snapshot({}, against.Compared(stored))
     for name, parameter in parameters.items():
-        if name.rpartition(".")[2] in UNUSED:
+        module, _, leaf = name.rpartition(".")
+        if leaf in UNUSED:
             continue
-        siblings = {
-            key.rpartition(".")[2] for key in parameters if key.rpartition(".")[0] == name.rpartition(".")[0]
-        }
-        held[name] = hold(parameter, siblings, method)
-    return held
+        held = hold(parameter, below[module], method)
+        if stored is not None and not held.unwritten:
+            pieces = against.pieces(name, held.values, stored, packed=packed)
+            schemes = held.schemes if len(held.schemes) == len(pieces) else held.schemes[:1] * len(pieces)
+            pieces = [
+                piece
+                for one, how in zip(pieces, schemes, strict=True)
+                for piece in against.precise([one], on_disk, how)
+            ]
+            found.compared.add(name, pieces)
+        elif not held.unwritten:
+            found.compared.unknown.append(name)
+        values = held.values.clone() if keep else None
+        found.held[name] = held._replace(values=values)
+    return found
 
 
 def hold(parameter: Any, siblings: set[str], method: str) -> Held:
@@ -66,7 +91,7 @@ def hold(parameter: Any, siblings: set[str], method: str) -> Held:
         return Held(values, ("torchao",), unwritten(values))
     if states is None:
         dtype = TORCH.get(str(parameter.dtype).rpartition(".")[2], str(parameter.dtype))
-        return Held(parameter.detach().clone(), (scheme(dtype, siblings, method),), unwritten(parameter))
+        return Held(parameter.detach(), (scheme(dtype, siblings, method),), unwritten(parameter))
     if not isinstance(states, dict):  # the experts of one layer share one state
         return Held(dequantise(parameter.reshape(-1, 1), states), (kind(states),), unwritten(parameter))
     import torch
@@ -108,72 +133,6 @@ def unwritten(parameter: Any) -> int:
         return 0
     chunks = octets[: octets.numel() // RUN * RUN].reshape(-1, RUN)
     return int((chunks == SENTINEL).all(1).sum()) * RUN
-
-
-def scheme(dtype: str, leaves: set[str], method: str) -> str:
-    """The scheme of a module, from its weight's dtype, the leaves beside it and the declared method."""
-    for leaf in leaves:
-        if found := re.fullmatch(r"weight\.quant_state\.bitsandbytes__(nf4|fp4)", leaf):
-            return f"bnb-{found[1]}"
-    if "SCB" in leaves:
-        return "bnb-int8"
-    if "qweight" in leaves:
-        return "awq" if "awq" in method else "gptq"
-    if "weight_packed" in leaves:
-        return "ct-packed"
-    if dtype == "I8" and any(
-        leaf.endswith("weight_scale") for leaf in leaves
-    ):  # of experts: w13_weight_scale
-        return "int8"
-    return FLOATS.get(dtype) or FP8.get(dtype) or dtype.lower()
-
-
-def stored(directory: Path) -> dict[str, str]:
-    """Scheme of each module that has a matrix in the safetensors headers of a checkpoint; {} if one is unreadable."""
-    entries: dict[str, Any] = {}
-    types: dict[str, str] = {}
-    try:
-        for path in sorted(directory.glob("*.safetensors")):
-            header = read_header(path)
-            entries |= header
-            types |= {
-                name: quant_type(path, header[name])
-                for name in header
-                if ".quant_state.bitsandbytes__" in name
-            }
-        config = json.loads((directory / "config.json").read_text())
-        method = str((config.get("quantization_config") or {}).get("quant_method", ""))
-    except Exception:  # whatever is wrong with a broken file, vLLM has had its say on it
-        return {}
-    found = {}
-    for name, entry in entries.items():
-        module, _, leaf = name.rpartition(".")
-        if leaf in LEAVES and len(entry["shape"]) > 1:
-            below = module + "."
-            leaves = {key.removeprefix(below) for key in entries if key.startswith(below)}
-            said = next((kind for key, kind in types.items() if key.startswith(name + ".") and kind), None)
-            found[module] = f"bnb-{said}" if said else scheme(entry["dtype"], leaves, method)
-    return found
-
-
-def read_header(path: Path) -> dict[str, Any]:
-    """The entries of one safetensors header, with the offset of the data behind it under each entry."""
-    with path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        header = json.loads(file.read(length))
-    header.pop("__metadata__", None)
-    return {name: {**entry, "start": 8 + length} for name, entry in header.items()}
-
-
-def quant_type(path: Path, entry: dict[str, Any]) -> str:
-    """What a stored quant_state says its weight is; that, not the tensor's name, is what bitsandbytes believes."""
-    first, last = entry["data_offsets"]
-    with path.open("rb") as file:
-        file.seek(entry["start"] + first)
-        try:
-            return str(json.loads(file.read(last - first)).get("quant_type", ""))
-        except ValueError:
-            return ""
 
 
 def locate(module: str, held: dict[str, Held], packed: dict[str, list[str]]) -> str | None:

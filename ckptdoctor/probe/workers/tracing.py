@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import re
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -27,9 +30,10 @@ class Unwritten:
             self.replace(torch, name, emptied(getattr(torch, name)))
         initialize = transformers.PreTrainedModel.initialize_weights
         self.replace(transformers.PreTrainedModel, "initialize_weights", self.after(initialize))
-        from peft.tuners.lora.layer import LoraLayer
+        if find_spec("peft"):
+            from peft.tuners.lora.layer import LoraLayer
 
-        self.replace(LoraLayer, "reset_lora_parameters", spoiled(LoraLayer.reset_lora_parameters))
+            self.replace(LoraLayer, "reset_lora_parameters", spoiled(LoraLayer.reset_lora_parameters))
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -144,10 +148,51 @@ class Log(logging.Handler):
         """The LOAD REPORT tables of transformers 5."""
         return [line for line in self.lines if "LOAD REPORT" in line]
 
-    def summary(self) -> str:
+    def messages(self) -> list[str]:
         """The beginning of every message but the report, whose content the loading info gives in full."""
-        return "; ".join(
-            f"log: {' '.join(line.split())[:LINE_LIMIT]}"
+        return [
+            " ".join(line.split())[:LINE_LIMIT]
             for line in dict.fromkeys(self.lines)
             if "LOAD REPORT" not in line
-        )
+        ]
+
+
+class Progress:
+    """While open, tells every half second how many bytes of parameters the model under construction has on a device."""
+
+    def __init__(self, tell: Callable[..., None]) -> None:
+        self.tell = tell
+        self.model: Any = None
+        self.over = threading.Event()
+        self.thread = threading.Thread(target=self.run, daemon=True)
+
+    def __enter__(self) -> Progress:
+        self.kept = vars(transformers.PreTrainedModel).get("_load_pretrained_model")
+        if self.kept is not None:
+            inner = self.kept.__func__
+
+            def wrapper(*args: Any, **keywords: Any) -> Any:
+                found = [*args, *keywords.values()]
+                self.model = next((arg for arg in found if isinstance(arg, torch.nn.Module)), None)
+                return inner(*args, **keywords)
+
+            transformers.PreTrainedModel._load_pretrained_model = type(self.kept)(wrapper)
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.over.set()
+        self.thread.join()
+        self.model = None
+        if self.kept is not None:
+            transformers.PreTrainedModel._load_pretrained_model = self.kept
+
+    def run(self) -> None:
+        """Tell until it is over."""
+        while not self.over.wait(0.5):
+            model = self.model
+            if model is not None:
+                with contextlib.suppress(RuntimeError):  # a parameter is put in while we look
+                    sizes = [(p.nbytes, p.is_meta) for p in model.parameters()]
+                    done = sum(size for size, waiting in sizes if not waiting)
+                    self.tell("stage", stage="weights", done=done, total=sum(size for size, _ in sizes))

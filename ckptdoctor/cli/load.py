@@ -1,0 +1,129 @@
+"""``ckptdoctor load``: a real test load, and whether the check had predicted it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ..render.safe import clean
+from . import inputs
+from .exits import FINDINGS, NO_VERDICT, OK
+from .output import page_for, say, write
+
+if TYPE_CHECKING:
+    from ..probe.loading import Result
+
+_FOR = "vllm, transformers or peft, with versions if the environment is to have just these: vllm==0.32.0."
+_PYTHON = "The interpreter, or virtual environment, that has the loader. Default: the one ckptdoctor runs in."
+_STAGE = "How far: build the model without its weights, load the weights, or run it once as well."
+_PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
+_GB = 1e9
+
+
+@click.command(no_args_is_help=True, short_help="Prove it: load the checkpoint for real and compare.")
+@click.argument("checkpoint", metavar="CHECKPOINT")
+@click.option("--for", "target", metavar="TARGET", help=_FOR)
+@click.option("--python", metavar="PATH", help=_PYTHON)
+@click.option("--device", type=click.Choice(["auto", "cuda", "cpu"]), default="auto", show_default=True)
+@click.option(
+    "--stage",
+    type=click.Choice(["build", "weights", "generate"]),
+    default="generate",
+    show_default=True,
+    help=_STAGE,
+)
+@click.option(
+    "--timeout",
+    metavar="S",
+    type=click.FloatRange(1),
+    default=900.0,
+    show_default=True,
+    help="Seconds, import included.",
+)
+@click.option("--memory", metavar="GB", type=click.FloatRange(0.1), help="End the load when it takes more.")
+@click.option("--base", metavar="DIR", help="The model that an adapter is to be put on.")
+@click.option("--trust-remote-code", is_flag=True, help="Let the loader run code that the checkpoint brings.")
+@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.option("--output", metavar="FILE", help="Write the report there instead of to the screen.")
+def load(
+    checkpoint: str,
+    target: str | None,
+    python: str | None,
+    device: str,
+    stage: str,
+    timeout: float,
+    memory: float | None,
+    base: str | None,
+    trust_remote_code: bool,
+    form: str,
+    output: str | None,
+) -> int:
+    """Load CHECKPOINT for real, in a process of its own, and say whether `check` had predicted what happened.
+
+    The loader is the one installed beside --python; only it is needed there. Every parameter is accounted for: read
+    from the file, with its values, at its precision. No network, no code of the checkpoint, nothing written into it.
+
+    Exit codes: 0 ok as predicted · 1 it fails, is corrupt or at another precision, or not as predicted · 2 bad usage
+    · 3 no verdict: the environment lacks something, or no answer in time
+    """
+    from ..probe.loading import Wanted
+    from ..probe.loading import load as test_load
+    from ..probe.process import Limits
+    from ..render import loaded
+    from ..ruledata import load as load_rulebook
+    from .loading import Stages
+    from .loading import target as installed
+
+    path = _directory(checkpoint)
+    onto = _base(path, base)
+    rulebook = load_rulebook()
+    chosen, interpreter = installed(target, python, rulebook, adapter=onto is not None)
+    limits = Limits(device, int((memory or 0) * _GB))
+    wanted = Wanted(path, chosen, interpreter, onto, stage, timeout, limits, trust_remote_code)
+    with Stages() as progress:
+        result = test_load(wanted, rulebook, progress)
+    page = page_for(None if output is not None else sys.stdout, rulebook)
+    text = loaded.as_json(result) if form == "json" else loaded.as_text(result, page)
+    try:
+        write(text, output, color=page.color)
+    except OSError as error:
+        raise click.UsageError(f"--output {output}: {error.strerror or error}") from error
+    return exit_code(result)
+
+
+def exit_code(result: Result) -> int:
+    """Return the exit code of a load."""
+    if result.failure is not None or result.judged.outcome == "unknown" or result.changed:
+        return NO_VERDICT
+    return OK if result.judged.outcome == "ok" and result.agrees is not False else FINDINGS
+
+
+def _directory(checkpoint: str) -> str:
+    """Return the absolute path of a directory that a loader can be given, as it is spelled: its name may decide."""
+    place = Path(inputs.existing(checkpoint))
+    if not place.is_dir():
+        raise click.UsageError(f"{clean(checkpoint)}: expected a directory, as the loader is given it.")
+    names = [entry.name for entry in place.iterdir()]
+    if not any(name.endswith(".safetensors") for name in names):
+        pickles = [name for name in names if name.endswith(_PICKLES)]
+        if pickles:
+            raise click.UsageError(
+                f"{clean(checkpoint)}: its weights are pickle files ({clean(pickles[0])}), which may run code; "
+                "only safetensors files are loaded."
+            )
+    if not {"config.json", "adapter_config.json"}.intersection(names):
+        say(f"{checkpoint}: no config.json here; the loader will have its say")
+    return str(place.absolute())
+
+
+def _base(path: str, base: str | None) -> str | None:
+    """Return the model that an adapter is put on: the one named, else the one its config names if it is here."""
+    if base is not None:
+        inputs.base(base)
+        return str(Path(base).absolute())
+    if not inputs.is_adapter(path):
+        return None
+    raise click.UsageError(f"{clean(path)} is an adapter: name its model with --base DIR.")

@@ -1,0 +1,147 @@
+"""What a test load needs to know before it starts, and what it shows while it runs."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import click
+
+from ..model import Target
+from ..render.layout import size
+from ..render.safe import clean
+from ..ruledata import Rulebook
+from . import interpreters
+from .output import OutputError
+
+_CLEAR = "\r\x1b[2K"
+_WORDS = {
+    "import": "importing the loader",
+    "build": "building the model",
+    "weights": "reading weights",
+    "compare": "comparing with the files",
+    "profile": "profile run",
+    "generate": "running it",
+}
+
+
+def target(text: str | None, python: str | None, rulebook: Rulebook, *, adapter: bool) -> tuple[Target, str]:
+    """Return the loader as it is installed, and its interpreter.
+
+    Raises UsageError for what cannot be meant, OutputError (exit 3) where the environment has not what is asked for.
+    """
+    from ..probe.loading import LOADERS
+    from ..targets import TargetError, complete, distributions, split
+
+    interpreter, paths = interpreters.place(python)
+    if not interpreter:
+        raise click.UsageError(
+            f"--python {clean(str(python))}: expected an interpreter or a virtual environment."
+        )
+    there = {package: version for package, (_, version) in distributions(rulebook, paths).items()}
+    try:
+        loader, named = split(text, rulebook) if text else (_default(there, adapter=adapter), None)
+    except TargetError as error:
+        raise click.UsageError(clean(str(error))) from error
+    if loader not in LOADERS:
+        raise click.UsageError(f"--for {clean(str(text))}: a test load is there for {', '.join(LOADERS)}.")
+    if named is not None and named.options.get("tp", 1) != 1:
+        raise click.UsageError("a test load takes one device: leave tp out.")
+    _present(loader, {} if named is None else named.versions, there, interpreter, text, rulebook)
+    versions = {
+        loader: _public(there[loader]),
+        **{name: _public(v) for name, v in there.items() if name != loader},
+    }
+    known = {
+        name: version
+        for name, version in versions.items()
+        if name == loader or name in _companions(loader, rulebook)
+    }
+    options = {} if named is None else named.options
+    return complete(loader, known, options, rulebook, origin="installed", with_plugins=False), interpreter
+
+
+def _default(there: Mapping[str, str], *, adapter: bool) -> str:
+    order = ("vllm", "peft") if adapter else ("vllm", "transformers")
+    return next((loader for loader in order if loader in there), order[-1])
+
+
+def _companions(loader: str, rulebook: Rulebook) -> set[str]:
+    return set(rulebook.loaders[loader].get("companions") or ())
+
+
+def _present(
+    loader: str,
+    named: Mapping[str, str],
+    there: Mapping[str, str],
+    interpreter: str,
+    text: str | None,
+    rulebook: Rulebook,
+) -> None:
+    wanted = [f"{name}=={version}" if version else name for name, version in named.items()] or [loader]
+    missing = [
+        f"{name} {there[name]}" if name in there else f"no {name}"
+        for name, version in {loader: "", **named}.items()
+        if name not in there or (version and _public(there[name]) != _public(version))
+    ]
+    if not missing:
+        return
+    make = f"ckptdoctor env --make DIR --for {text or loader}"
+    hint = _neighbour(loader, rulebook)
+    raise OutputError(
+        f"{interpreter} has {' and '.join(missing)}; asked for {', '.join(wanted)}."
+        + (f" {hint} has {loader}: --python {shlex.quote(hint)}" if hint else f" Make an environment: {make}")
+    )
+
+
+def _neighbour(loader: str, rulebook: Rulebook) -> str:
+    """Return a virtual environment in the working directory that has the loader; it is proposed, never taken."""
+    from ..targets import distributions
+
+    for name in (".venv", "venv"):
+        folder = Path(name)
+        there = distributions(rulebook, map(str, folder.glob("lib/python*/site-packages")))
+        if loader in there and interpreters.interpreter_in(folder) is not None:
+            return name
+    return ""
+
+
+def _public(version: str) -> str:
+    return version.partition("+")[0]
+
+
+class Stages:
+    """The stage of a load on stderr, for people only."""
+
+    def __init__(self) -> None:
+        self._wanted = sys.stderr.isatty()
+        self._begun = time.monotonic()
+
+    def __call__(self, event: Mapping[str, Any]) -> None:
+        """Show one event."""
+        if not self._wanted:
+            return
+        stage = str(event.get("stage", ""))
+        words = _WORDS.get(stage, "")
+        done, total = event.get("done"), event.get("total")
+        if isinstance(done, int) and isinstance(total, int) and total:
+            words += f": {size(done)} of {size(total)}"
+        sys.stderr.write(f"{_CLEAR}{words}  ({time.monotonic() - self._begun:.0f} s)")
+        sys.stderr.flush()
+
+    def __enter__(self) -> Stages:
+        """Return itself; the line is taken away when the block ends."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Take the line away."""
+        if self._wanted:
+            sys.stderr.write(_CLEAR)
+            sys.stderr.flush()

@@ -1,0 +1,291 @@
+"""What a model holds, against the values in the files it was loaded from: some rows of every parameter.
+
+A parameter is made of pieces, each a view of it and the stored tensor it should be: one, or the parts of a fused
+weight in their order, or one per expert. Where nobody here knows the pieces, or the view has another layout than the
+file, it is counted as not compared; that is no alarm.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+
+from .stored import Entry, Stored
+
+ROWS = 8
+"""Rows looked at of each piece, spread over all of it."""
+ROUNDING = 1 / 64
+"""A value that went through one rounding to bfloat16 differs by less than this share of the largest."""
+REQUANTISED = 0.25
+"""What four bits cost: share of the norm by which values differ that are held in another scheme than stored."""
+TYPES = {
+    "BF16": torch.bfloat16,
+    "F16": torch.float16,
+    "F32": torch.float32,
+    "F64": torch.float64,
+    "I8": torch.int8,
+    "U8": torch.uint8,
+    "I16": torch.int16,
+    "I32": torch.int32,
+    "I64": torch.int64,
+    "F8_E4M3": torch.float8_e4m3fn,
+    "F8_E5M2": torch.float8_e5m2,
+    "BOOL": torch.bool,
+}
+NF4 = (-1.0, -0.6961928, -0.52507305, -0.3949175, -0.28444138, -0.18477343, -0.091050036, 0.0)
+NF4_UPPER = (0.0795803, 0.1609302, 0.2461123, 0.33791524, 0.44070983, 0.562617, 0.72295684, 1.0)
+FP4 = (0.0, 0.0052083335, 0.6666667, 1.0, 0.33333334, 0.5, 0.16666667, 0.25)
+FOUR_BITS = {"nf4": NF4 + NF4_UPPER, "fp4": (*FP4, *(-value for value in FP4))}
+"""What the codes stand for in bitsandbytes' kernels, which do not look at the table in the file."""
+ALIASES = {
+    "gate_proj": ("gate_proj", "w1"),
+    "up_proj": ("up_proj", "w3"),
+    "down_proj": ("down_proj", "w2"),
+}
+EXPERTS = {
+    "w13_": ("gate_proj", "up_proj"),
+    "gate_up_proj": ("gate_proj", "up_proj"),
+    "w2_": ("down_proj",),
+    "down_proj": ("down_proj",),
+}
+FUSED = {"qkv_proj": ("q_proj", "k_proj", "v_proj"), "gate_up_proj": ("gate_proj", "up_proj")}
+
+
+class Piece(NamedTuple):
+    """A part of a parameter, as the numbers it stands for or as its codes, and the stored tensor it should be."""
+
+    view: torch.Tensor
+    name: str
+    alike: bool = True
+    """Whether it is held in the scheme that it is stored in."""
+
+
+class Compared:
+    """What came of it, parameter by parameter."""
+
+    def __init__(self, stored: Stored | None) -> None:
+        self.stored = stored
+        self.same: list[str] = []
+        self.differ: list[str] = []
+        self.unknown: list[str] = []
+
+    def add(self, name: str, pieces: Sequence[Piece]) -> None:
+        """Compare one parameter."""
+        if self.stored is None or not pieces:
+            self.unknown.append(name)
+            return
+        answers = {matches(piece, self.stored) for piece in pieces}
+        place = self.differ if False in answers else self.unknown if None in answers else self.same
+        place.append(name)
+
+
+def matches(piece: Piece, stored: Stored) -> bool | None:
+    """Whether a piece holds what is stored; None where that cannot be said."""
+    entry = stored.entries[piece.name]
+    state = stored.state(piece.name)
+    shape = tuple(state.get("shape") or ()) if state else entry.shape
+    view = piece.view
+    if tuple(view.shape) != shape or entry.dtype not in TYPES or view.is_meta:
+        return None
+    if not view.numel():
+        return True
+    codes = not view.is_floating_point()
+    if state is None and codes and TYPES[entry.dtype] != view.dtype:
+        return None
+    as_it_is = TYPES[entry.dtype] == view.dtype  # codes, and the bytes of eight-bit floats
+    decoder = "" if codes or as_it_is else _decoder(piece.name, entry, stored, state)
+    if decoder is None:
+        return None
+    rows = view.reshape(1, -1) if view.ndim < 2 else view.reshape(view.shape[0], -1)
+    chosen = sorted({number * (len(rows) - 1) // max(ROWS - 1, 1) for number in range(ROWS)})
+    try:
+        expected = [_row(piece.name, number, rows.shape[1], stored, state, decoder) for number in chosen]
+    except (KeyError, ValueError, TypeError, IndexError, RuntimeError):
+        return False  # what is stored stands for no numbers at all, and yet some are held
+    return _equal(torch.stack(expected), rows[chosen].cpu(), codes=codes, alike=piece.alike)
+
+
+def _decoder(name: str, entry: Entry, stored: Stored, state: dict[str, Any] | None) -> str | None:
+    """How the numbers of a tensor are read: from four bits, from eight with scales, or as they are; None: unknown."""
+    module = name.rpartition(".")[0]
+    if state is not None:
+        return "four"
+    if entry.dtype == "I8" and f"{module}.SCB" in stored.entries:
+        return "eight"
+    return "" if entry.dtype in ("BF16", "F16", "F32", "F64") else None
+
+
+def _row(
+    name: str, number: int, width: int, stored: Stored, state: dict[str, Any] | None, decoder: str
+) -> torch.Tensor:
+    """Row `number` of a stored tensor, `width` numbers (or codes)."""
+    if decoder == "four":
+        assert state is not None
+        return four_bit(name, number * width, width, stored, state)
+    entry = stored.entries[name]
+    kind = TYPES[entry.dtype]
+    size = width * kind.itemsize
+    row = tensor(stored.read(name, number * size, (number + 1) * size), kind)
+    if decoder == "eight":
+        scale = tensor(stored.read(f"{name.rpartition('.')[0]}.SCB"), torch.float32)[number]
+        return row.float() * scale / 127
+    return row
+
+
+def four_bit(name: str, first: int, count: int, stored: Stored, state: Mapping[str, Any]) -> torch.Tensor:
+    """`count` numbers of a bitsandbytes 4-bit weight from number `first` on.
+
+    As QuantState.from_dict reads it:
+    https://github.com/bitsandbytes-foundation/bitsandbytes/blob/0.45.5/bitsandbytes/functional.py
+    """
+    start = first - first % 2
+    octets = tensor(stored.read(name, start // 2, (first + count + 1) // 2), torch.uint8)
+    codes = torch.stack([octets >> 4, octets & 15], 1).flatten()[first - start : first - start + count].long()
+    block = int(state["blocksize"])
+    numbers = torch.arange(first, first + count) // block
+    low, high = int(numbers[0]), int(numbers[-1]) + 1
+    scales = _companion(name, "absmax", low, high, stored)
+    if "nested_blocksize" in state:
+        table = _companion(name, "nested_quant_map", 0, 256, stored)
+        size = int(state["nested_blocksize"])
+        outer = _companion(name, "nested_absmax", low // size, (high - 1) // size + 1, stored)
+        places = torch.arange(low, high) // size - low // size
+        scales = table[scales.long()] * outer[places] + float(state["nested_offset"])
+    return torch.tensor(FOUR_BITS[str(state["quant_type"])])[codes] * scales[numbers - low]
+
+
+def _companion(name: str, role: str, first: int, last: int, stored: Stored) -> torch.Tensor:
+    """Numbers `first` to `last` of a companion; KeyError where it is not stored."""
+    entry = stored.entries[f"{name}.{role}"]
+    kind = TYPES[entry.dtype]
+    data = stored.read(f"{name}.{role}", first * kind.itemsize, last * kind.itemsize)
+    found = tensor(data, kind)
+    if len(found) != last - first:
+        raise IndexError(role)
+    return found if kind == torch.uint8 else found.float()
+
+
+def tensor(data: bytes, kind: torch.dtype) -> torch.Tensor:
+    """Little-endian bytes as a flat tensor."""
+    if not data:
+        return torch.empty(0, dtype=kind)
+    return torch.frombuffer(bytearray(data), dtype=torch.uint8).view(kind)
+
+
+def _equal(expected: torch.Tensor, found: torch.Tensor, *, codes: bool, alike: bool) -> bool:
+    """Whether sampled rows agree; not-a-number is held where it is stored, and only there."""
+    if codes:
+        return bool((expected == found).all())
+    a, b = found.float(), expected.float()
+    finite = b.isfinite()
+    if not bool((a.isfinite() == finite).all()):
+        return False
+    a, b = a[finite], b[finite]
+    if not b.numel():
+        return True
+    if not alike:
+        return bool((a - b).norm() <= REQUANTISED * b.norm())
+    return bool((a - b).abs().max() <= b.abs().max() * ROUNDING)
+
+
+def pieces(
+    name: str,
+    view: torch.Tensor,
+    stored: Stored,
+    prefix: str = "",
+    packed: Mapping[str, Sequence[str]] = FUSED,
+) -> list[Piece]:
+    """The pieces of a parameter by its name; [] where they are not known. `prefix` may be there on one side only."""
+    for spelled in _spellings(name, prefix):
+        if spelled in stored.entries:
+            return [_cut(view, spelled, stored)]
+        found = list(_fused(spelled, view, stored, packed)) or list(_experts(spelled, view, stored))
+        if found:
+            return found
+    return []
+
+
+def _spellings(name: str, prefix: str) -> Iterator[str]:
+    """What a parameter may be called in the file; vLLM nests experts and their router deeper than any file does."""
+    name = name.replace(".experts.routed_experts.", ".experts.").replace(".experts.gate.", ".gate.")
+    yield name
+    if prefix:
+        yield name.removeprefix(f"{prefix}.") if name.startswith(f"{prefix}.") else f"{prefix}.{name}"
+
+
+def _cut(view: torch.Tensor, name: str, stored: Stored) -> Piece:
+    """A whole tensor, without the rows that a padded vocabulary adds."""
+    shape = stored.entries[name].shape
+    padded = view.ndim == 2 and len(shape) == 2 and view.shape[0] > shape[0] and view.shape[1:] == shape[1:]
+    return Piece(view[: shape[0]] if padded else view, name)
+
+
+def _shape(name: str, stored: Stored) -> tuple[int, ...]:
+    state = stored.state(name)
+    return tuple(state.get("shape") or ()) if state else stored.entries[name].shape
+
+
+def _fused(
+    name: str, view: torch.Tensor, stored: Stored, packed: Mapping[str, Sequence[str]]
+) -> Iterator[Piece]:
+    """The parts of `…qkv_proj.weight`, one behind the other along the dimension that they fill together."""
+    module, _, leaf = name.rpartition(".")
+    parent, _, last = module.rpartition(".")
+    names = [f"{parent}.{part}.{leaf}" for part in packed.get(last, ())]
+    if names and all(part in stored.entries for part in names):
+        yield from _along(view, names, stored)
+
+
+def _along(view: torch.Tensor, names: Sequence[str], stored: Stored) -> Iterator[Piece]:
+    shapes = [_shape(name, stored) for name in names]
+    for dim in range(view.ndim):
+        fits = all(
+            len(shape) == view.ndim and (*shape[:dim], *shape[dim + 1 :]) == _without(view.shape, dim)
+            for shape in shapes
+        )
+        if fits and sum(shape[dim] for shape in shapes) == view.shape[dim]:
+            first = 0
+            for name, shape in zip(names, shapes, strict=True):
+                yield Piece(view.narrow(dim, first, shape[dim]), name)
+                first += shape[dim]
+            return
+
+
+def _without(shape: Sequence[int], dim: int) -> tuple[int, ...]:
+    return (*shape[:dim], *shape[dim + 1 :])
+
+
+def _experts(name: str, view: torch.Tensor, stored: Stored) -> Iterator[Piece]:
+    """The parts of `…experts.w13_weight` or `…experts.gate_up_proj`, expert by expert."""
+    parent, _, last = name.rpartition(".")
+    wanted = next((key for key in EXPERTS if last.startswith(key)), None)
+    if wanted is None or not parent.endswith("experts") or view.ndim != 3:
+        return
+    leaf = last.removeprefix(wanted).lstrip("_") or "weight"
+    found = []
+    for number in range(view.shape[0]):
+        names = [
+            next(
+                (
+                    full
+                    for alias in ALIASES[part]
+                    if (full := f"{parent}.{number}.{alias}.{leaf}") in stored.entries
+                ),
+                "",
+            )
+            for part in EXPERTS[wanted]
+        ]
+        if not all(names):
+            return
+        several = list(_along(view[number], names, stored))
+        if not several:
+            return
+        found += several
+    yield from found
+
+
+def precise(found: Sequence[Piece], schemes: Mapping[str, str], held: str) -> list[Piece]:
+    """The pieces, each told whether `held` is the scheme in which its module is stored."""
+    return [piece._replace(alike=schemes.get(piece.name.rpartition(".")[0], held) == held) for piece in found]

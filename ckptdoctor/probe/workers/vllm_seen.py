@@ -1,0 +1,138 @@
+"""What one run in vLLM showed, as data: schemes, what was never written, what differs from the files or from a twin."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from . import memory
+from . import vllm_state as state
+from .limits import is_env
+from .stored import LEAVES, PLAIN, Entry, Stored, opened
+
+Tell = Callable[..., None]
+
+
+class Run:
+    """What one checkpoint did: the stage it reached, the parameters after loading, the logits of the prompt."""
+
+    def __init__(self, request: dict[str, Any], tell: Tell, until: str) -> None:
+        self.path = Path(request["path"])
+        self.base = request["options"].get("base")
+        self.until = until
+        self.keep = bool(request.get("sound"))
+        self.tell = tell
+        self.stage = "config"
+        self.snapshot: state.Snapshot | None = None
+        self.packed: dict[str, list[str]] = {}
+        self.weights_bytes: int | None = None
+        self.logits: Any = None
+        self.error: BaseException | None = None
+        self.exception: dict[str, str] | None = None
+
+    @property
+    def held(self) -> dict[str, state.Held]:
+        """The parameters after loading; {} where it did not come to that."""
+        return {} if self.snapshot is None else self.snapshot.held
+
+    def look(self, model: Any) -> None:
+        """Take down what the model holds; of an adapter, what its base holds."""
+        self.tell("stage", stage="compare")
+        stored = opened(Path(self.base) if self.base else self.path)
+        self.snapshot = state.snapshot(model, stored, keep=self.keep)
+        self.packed = dict(getattr(model, "packed_modules_mapping", {}))
+        self.weights_bytes = memory.held(model)
+
+
+UNREAD = (".qzeros", ".g_idx")
+"""Parts of GPTQ weights that may be anything: kernels for symmetric weights in order never look at them."""
+
+
+def seen(done: Run, sound: Run | None, path: Path, sound_path: Path | None) -> dict[str, Any]:
+    """What one run showed, beside the run of its sound twin where there is one."""
+    stored = opened(path)
+    on_disk = (
+        {}
+        if stored is None
+        else {
+            module: scheme
+            for module, scheme in stored.schemes().items()
+            if any(len(entry.shape) > 1 for entry in entries(stored, module))
+        }
+    )
+    precision: dict[str, str] = {}
+    otherwise: list[str] = []
+    cast: list[str] = []
+    for module, scheme in on_disk.items():
+        if done.held and (now := state.locate(module, done.held, done.packed)):
+            precision[module] = now
+            if now != scheme:
+                plain = {now, scheme} <= set(PLAIN.values())
+                (cast if plain else otherwise).append(f"{module} ({scheme} as {now})")
+    unwritten = [name for name, held in done.held.items() if held.unwritten]
+    found: dict[str, Any] = {
+        "stage": done.stage,
+        "exception": done.exception,
+        "environment": done.error is not None and is_env(str(done.error)),
+        "precision": dict(sorted(state.by_template(precision).items())),
+        "otherwise": otherwise,
+        "cast": cast,
+        "never_written": unwritten,
+        "weights_bytes": done.weights_bytes,
+    }
+    if done.snapshot is not None:
+        compared = done.snapshot.compared
+        found |= {
+            "same": len(compared.same),
+            "differ_from_file": compared.differ,
+            "not_compared": compared.unknown,
+        }
+    if done.logits is not None:
+        found["logits_finite"] = bool(done.logits.isfinite().all())
+    twin = None
+    if sound is not None and sound_path is not None and done.held:
+        other = opened(sound_path)
+        twin = found["twin"] = differences(
+            done, sound, changed(on_disk, {} if other is None else other.schemes())
+        )
+    unread = twin.get("equal", False) if twin else any(value == "gptq" for value in precision.values())
+    found["never_read"] = [name for name in unwritten if unread and name.endswith(UNREAD)]
+    return found
+
+
+def entries(stored: Stored, module: str) -> list[Entry]:
+    """The stored weights of a module."""
+    names = (f"{module}.{leaf}" for leaf in LEAVES)
+    return [stored.entries[name] for name in names if name in stored.entries]
+
+
+def changed(mine: dict[str, str], other: dict[str, str]) -> set[str]:
+    """The modules that two checkpoints store in different schemes."""
+    return {module for module in mine.keys() & other.keys() if mine[module] != other[module]}
+
+
+def differences(done: Run, sound: Run, restored: set[str]) -> dict[str, Any]:
+    """What is not as in the sound twin: names, and the largest difference of a logit.
+
+    The logits decide only where every scheme is the twin's: with another one they are expected to differ.
+    """
+    found, alike = [], not restored
+    for name, held in done.held.items():
+        twin = sound.held.get(name)
+        if twin is None:
+            continue
+        alike = alike and held.schemes == twin.schemes
+        again = bool(restored & state.modules_of(name, done.packed))
+        if not held.unwritten and state.different(held, twin, again):
+            found.append(name)
+    answer: dict[str, Any] = {"differ": found, "max_abs_diff": None, "logits_differ": False}
+    if done.logits is None or sound.logits is None or done.logits.shape != sound.logits.shape:
+        return answer
+    difference = float((done.logits - sound.logits).abs().max())
+    scale = float(sound.logits.abs().max())
+    answer["equal"] = difference == 0.0
+    answer["max_abs_diff"] = None if difference != difference else round(difference, 6)
+    if alike and difference > scale / 32:
+        answer["logits_differ"] = f"{difference:.3g} of {scale:.3g}"
+    return answer

@@ -1,0 +1,97 @@
+"""The real thing: `ckptdoctor load` by the real transformers and PEFT (``CKPTDOCTOR_TF5``), as a user runs it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.observe.cases import load_cases, materialise
+from tests.observe.paths import SOUND
+
+PYTHON = os.environ.get("CKPTDOCTOR_TF5", "")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not PYTHON, reason="CKPTDOCTOR_TF5 names no interpreter with transformers"),
+]
+
+
+SPOILED = """
+import torch
+whole = torch.nn.Module.train
+def train(model, mode=True):
+    if hasattr(model, "lm_head"):
+        model.model.layers[1].mlp.down_proj.weight.data[-1] *= 2
+    return whole(model, mode)
+torch.nn.Module.train = train
+"""
+
+
+def load(*args: str) -> tuple[int, dict[str, Any]]:
+    """Return exit code and JSON of one load."""
+    command = [sys.executable, "-m", "ckptdoctor", "load", *args, "--device", "cpu", "--format", "json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.stderr == ""
+    found = json.loads(done.stdout)
+    if found["log"]:
+        Path(found["log"]).unlink()
+    return done.returncode, found
+
+
+def broken(name: str, into: Path) -> str:
+    """Make the checkpoint of one recorded case."""
+    return str(materialise(next(case for case in load_cases() if case.id == name), into))
+
+
+def test_a_sound_checkpoint_is_accounted_for_to_the_last_parameter() -> None:
+    code, found = load(str(SOUND / "llama-nf4"), "--python", PYTHON)
+    assert (code, found["outcome"], found["agrees"]) == (0, "ok", True)
+    assert found["compared"] == {"same": 21, "differ": [], "not_compared": []}
+    assert found["logits_finite"] is True
+    assert found["weights_bytes"] == pytest.approx(found["predicted"]["weights_bytes"], rel=0.001)
+    assert 2 < found["predicted"]["as_16bit_bytes"] / found["weights_bytes"] < 3
+    assert found["log"] is None
+    assert {"import", "build", "compare", "generate"} <= found["seconds"].keys()
+
+
+def test_a_silent_loss_is_corrupt_and_as_predicted(tmp_path: Path) -> None:
+    code, found = load(broken("plain-head-missing", tmp_path), "--python", PYTHON)
+    assert (code, found["outcome"], found["agrees"]) == (1, "corrupt", True)
+    assert found["never_written"] == found["missing"] != []
+
+
+def test_other_values_than_in_the_file_are_corrupt_and_a_mistake_of_ours(tmp_path: Path) -> None:
+    """A torch that doubles the last row of one matrix once the model is loaded stands for a loader's own mistake."""
+    (tmp_path / "sitecustomize.py").write_text(SPOILED, encoding="utf-8")
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\nPYTHONPATH="{tmp_path}" exec "{PYTHON}" "$@"\n', encoding="utf-8")
+    python.chmod(0o755)
+    code, found = load(str(SOUND / "llama-bf16"), "--python", str(python), "--stage", "weights")
+    assert (code, found["stage"], found["outcome"], found["agrees"]) == (1, "loaded", "corrupt", False)
+    assert found["compared"]["differ"] == ["model.layers.1.mlp.down_proj.weight"]
+    assert found["predicted"]["outcome"] == "ok"
+
+
+def test_a_failure_has_its_rule(tmp_path: Path) -> None:
+    code, found = load(broken("bnb4-absmax-missing", tmp_path), "--python", PYTHON)
+    assert (code, found["cause"], found["agrees"]) == (1, "checkpoint", True)
+    assert found["rules"][0] == "bnb/missing-companion"
+
+
+def test_a_package_that_lacks_is_the_environments_fault() -> None:
+    code, found = load(str(SOUND / "llama-gptq"), "--python", PYTHON)
+    assert (code, found["outcome"], found["cause"]) == (3, "unknown", "environment")
+    assert found["advice"]
+
+
+def test_an_adapter_is_put_on_its_model() -> None:
+    base = str(SOUND / "llama-nf4")
+    code, found = load(str(SOUND / "llama-lora"), "--base", base, "--python", PYTHON, "--for", "peft")
+    assert (code, found["loader"], found["outcome"], found["agrees"]) == (0, "peft", "ok", True)
+    assert found["compared"]["differ"] == []
+    assert found["compared"]["same"] == 29
