@@ -62,8 +62,8 @@ def examine(ckpt: Checkpoint, targets: Sequence[Target], cards: Sequence[Card]) 
     """Judge an already parsed checkpoint by the ``cards`` of its rulebook."""
     crashes: list[Crash] = []
     readings = [_read(ckpt, target, crashes) for target in targets]
-    told = frozenset(card.id for card in cards if _check(card.check, ckpt.rulebook) in FROM_MODELS)
-    judge = Judge(ckpt, readings, told)
+    from_models = frozenset(card.id for card in cards if _check(card.check, ckpt.rulebook) in FROM_MODELS)
+    judge = Judge(ckpt, readings, from_models)
     skips: dict[tuple[str, str], Skip] = {}
     for context in _contexts(ckpt, readings, cards):
         for card in cards:

@@ -86,7 +86,9 @@ def unscaled(context: Context) -> Iterator[tuple[Signature, str, str]]:
     if not lone:
         return
     scales = tables(context.rulebook).scales
-    known = {kind: scheme for scheme in _told(context) if (kind := _kind(scheme, context.rulebook))}
+    known = {
+        kind: scheme for scheme in _schemes_in_sight(context) if (kind := _kind(scheme, context.rulebook))
+    }
     for signature, kind in lone:
         if kind in known:
             yield signature, known[kind], scales[known[kind]]
@@ -99,7 +101,7 @@ def _kind(scheme: str, rulebook: Rulebook) -> str:
     return next((_LONE[dtype] for dtype in dtypes if dtype in _LONE), "")
 
 
-def _told(context: Context) -> Iterator[str]:
+def _schemes_in_sight(context: Context) -> Iterator[str]:
     """Yield the schemes in sight, those that are stored last: they count more."""
     declared = preferred(context.ckpt)
     if declared is not None and (scheme := registry.of(declared, context.rulebook).bare(declared)):

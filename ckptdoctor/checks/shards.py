@@ -187,10 +187,10 @@ def _compare(ckpt: Checkpoint) -> Difference | None:
     extra = {
         name: file for file in odd for name in ckpt.shards[file].tensors if index.weight_map.get(name) != file
     }
-    return _told_apart(lost, extra, index.weight_map)
+    return _difference(lost, extra, index.weight_map)
 
 
-def _told_apart(
+def _difference(
     lost: Mapping[str, str], extra: Mapping[str, str], weight_map: Mapping[str, str]
 ) -> Difference:
     """Sort out what files lack of the index (``lost``) and what they hold beside it (``extra``); tensor → file."""

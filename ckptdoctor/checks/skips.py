@@ -47,7 +47,7 @@ def unmatched(context: Context, params: Params) -> Iterator[Hit | Skip]:
 def listed(context: Context, params: Params) -> Iterator[Hit | Skip]:
     """Yield modules that the skip list leaves out and that are stored quantised."""
     for declared, found in _lists(context):
-        if registry.of(declared, context.rulebook).skips.get("told_by_loaders"):
+        if registry.of(declared, context.rulebook).skips.get("judged_by_loaders"):
             return
         yield from _doubt(found)
         named = found.of("skip")

@@ -12,7 +12,7 @@ from .base import Context, Params, needs
 from .tie import samples
 
 _STACKS = frozenset({"layers", "h", "blocks", "block", "layer"})
-_TOLD = frozenset({"foreign-names", "missing-tensor", "unexpected-tensor"})
+_NAME_EVENTS = frozenset({"foreign-names", "missing-tensor", "unexpected-tensor"})
 """Events in which a loader says what names that are not there cost it."""
 _FEWEST = 4
 """A stack of fewer layers says nothing about what all its layers have."""
@@ -51,7 +51,7 @@ def _outcomes_of_names(context: Context) -> Mapping[str, Outcome]:
     """Return the outcome each target's own account of foreign names gives, ``unknown`` where it has none."""
     given: dict[str, Outcome] = {reading.target.label: "unknown" for reading in context.readings}
     for reading in context.readings:
-        told = [event.outcome for event in reading.events if event.code in _TOLD]
+        told = [event.outcome for event in reading.events if event.code in _NAME_EVENTS]
         if told:
             given[reading.target.label] = worst(told)
     return given

@@ -14,7 +14,7 @@ from ..formats.parts import BUFFERS, DENSE, has_companions, wholes
 from ..ruledata import Rulebook
 from .blueprint import Entry, Expected, Fused, starred
 from .comparison import Comparison, Mismatch, Missing, Unexpected
-from .stored import Held, Index, Signed, words
+from .stored import Index, Indexed, Signed, words
 
 _OLD_NORMS = {"LayerNorm.gamma": "LayerNorm.weight", "LayerNorm.beta": "LayerNorm.bias"}
 """What TensorFlow called them. transformers renames these on load (``_fix_state_dict_key_on_load`` of 4.x,
@@ -24,7 +24,7 @@ conversion_mapping.py of 5.x), and vLLM's BERT does (``models/bert.py``)."""
 class _Use(NamedTuple):
     """Stored tensors (one leaf of one signature) put to one expected template."""
 
-    held: Held
+    indexed: Indexed
     leaf: Leaf
     dense: bool
     """The leaf is the tensor itself, in a floating type and without quantisation companions."""
@@ -74,7 +74,7 @@ class _Comparer:
     def _place(self, signature: Signed) -> None:
         """File every leaf of a signature under the expected template it serves."""
         leaves = {leaf.name for leaf in signature.leaves}
-        held: dict[str, Held] = {}
+        indexed: dict[str, Indexed] = {}
         for leaf in signature.leaves:
             tensor = starred(f"{signature.template}.{leaf.name}" if signature.template else leaf.name)[0]
             if self._ignored(tensor):
@@ -82,14 +82,14 @@ class _Comparer:
             use = self._resolve(tensor)
             if use is None:
                 if leaf.name != "bias" or not has_companions("weight", leaves, self._rulebook):
-                    self._add_unexpected(tensor, Held(signature, leaf.name).by_index)
+                    self._add_unexpected(tensor, Indexed(signature, leaf.name).by_index)
                 continue
             template, exact = use
-            if template not in held:
-                held[template] = Held(signature, leaf.name, self._entries(template))
+            if template not in indexed:
+                indexed[template] = Indexed(signature, leaf.name, self._entries(template))
             parameter = template.rpartition(".")[2]
             dense = exact and leaf.dtype in DENSE and not has_companions(parameter, leaves, self._rulebook)
-            self._uses.setdefault(template, []).append(_Use(held[template], leaf, dense))
+            self._uses.setdefault(template, []).append(_Use(indexed[template], leaf, dense))
 
     def _entries(self, template: str) -> list[Entry]:
         blocks = self._expected.fused.get(template, ())
@@ -171,15 +171,15 @@ class _Comparer:
 
     def _absent(self, entry: Entry) -> frozenset[Index]:
         uses = self._uses.get(entry.template, ())
-        if any(use.held.complete for use in uses):
+        if any(use.indexed.complete for use in uses):
             return frozenset()
-        return self._product(entry).difference(*(use.held.by_index for use in uses))
+        return self._product(entry).difference(*(use.indexed.by_index for use in uses))
 
     def _uncovered(
         self, absent: frozenset[Index], template: str, blocks: Iterable[list[Fused]]
     ) -> frozenset[Index]:
-        held = [block.entry.template for fused in blocks for block in fused if template in block.replaces]
-        present = {index for name in held for use in self._uses[name] for index in use.held.by_index}
+        inside = [block.entry.template for fused in blocks for block in fused if template in block.replaces]
+        present = {index for name in inside for use in self._uses[name] for index in use.indexed.by_index}
         return frozenset(index for index in absent if index[: len(index) - 1] not in present)
 
     def _surplus(self, entries: list[Entry]) -> None:
@@ -191,9 +191,9 @@ class _Comparer:
         uses = [
             use
             for use in self._uses.get(template, ())
-            if not use.held.complete and not use.leaf.name.startswith(lone)
+            if not use.indexed.complete and not use.leaf.name.startswith(lone)
         ]
-        stored = {index for use in uses for index in use.held.by_index}
+        stored = {index for use in uses for index in use.indexed.by_index}
         if stored:
             self._add_unexpected(template, stored.difference(*map(self._product, entries)))
 
@@ -204,8 +204,8 @@ class _Comparer:
             if layer is None:
                 number += 1
             else:
-                held = self._beyond.setdefault(layer, {})
-                held[template] = held.get(template, 0) + 1
+                counts = self._beyond.setdefault(layer, {})
+                counts[template] = counts.get(template, 0) + 1
         if number:
             self._unexpected[template] = self._unexpected.get(template, 0) + number
 
@@ -220,9 +220,9 @@ class _Comparer:
 
         One that predicts further tokens has parts of its own (``eh_proj``, ``enorm``, ``shared_head``).
         """
-        for held in self._beyond.values():
-            if held.keys() <= self._known:
-                for template, number in held.items():
+        for counts in self._beyond.values():
+            if counts.keys() <= self._known:
+                for template, number in counts.items():
                     self._unexpected[template] = self._unexpected.get(template, 0) + number
 
     def _shapes(self, entry: Entry, mismatched: list[Mismatch]) -> None:
@@ -230,9 +230,9 @@ class _Comparer:
             return
         for use in self._uses.get(entry.template, ()):
             if use.dense and not _fits(entry, tuple(use.leaf.shape)):
-                wrong = self._product(entry).intersection(use.held.by_index)
+                wrong = self._product(entry).intersection(use.indexed.by_index)
                 if wrong:
-                    module = use.held.by_index[min(wrong, key=_numerically)]
+                    module = use.indexed.by_index[min(wrong, key=_numerically)]
                     name = f"{module}.{use.leaf.name}" if module else use.leaf.name
                     got = tuple(use.leaf.shape)
                     mismatched.append(

@@ -30,7 +30,7 @@ class Signed(Protocol):
         """Full module names."""
 
 
-class Held:
+class Indexed:
     """Stored modules by the indices in their names, read only where somebody asks."""
 
     __slots__ = ("_by_index", "_fixed", "_signature", "complete")

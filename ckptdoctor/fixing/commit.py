@@ -29,7 +29,7 @@ def commit(root: str, changes: Sequence[Change], title: str, disk: Disk | None =
     with locked(root), disk or Disk() as disk:
         journal.ready(root)
         journal.sweep(disk, root)
-        with _told(root):
+        with _as_fix_error(root):
             guard.check(root, changes, disk)
         journal.secret(make=True)
         if interrupted(root):
@@ -74,7 +74,7 @@ def _give_up(disk: Disk, now: str, root: str, entry: Entry | None) -> None:
 
 
 @contextmanager
-def _told(root: str) -> Iterator[None]:
+def _as_fix_error(root: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:

@@ -25,7 +25,7 @@ class Disk:
     """Operations on paths; each either happens or raises OSError. Closes what it holds at the end of a ``with``."""
 
     def __init__(self) -> None:
-        self._held: dict[str, int] = {}
+        self._descriptors: dict[str, int] = {}
 
     def __enter__(self) -> Disk:
         return self
@@ -41,13 +41,13 @@ class Disk:
 
     def hold(self, path: str) -> None:
         """Open a file for reading and writing and keep it so: a permission that changes later does not matter."""
-        if os.path.abspath(path) not in self._held:
-            self._held[os.path.abspath(path)] = self.call(os.open, path, _CHANGE)
+        if os.path.abspath(path) not in self._descriptors:
+            self._descriptors[os.path.abspath(path)] = self.call(os.open, path, _CHANGE)
 
     def release(self) -> None:
         """Close every file that is held."""
-        while self._held:
-            os.close(self._held.popitem()[1])
+        while self._descriptors:
+            os.close(self._descriptors.popitem()[1])
 
     def mkdir(self, path: str) -> None:
         """Make a directory, which must not exist."""
@@ -109,20 +109,20 @@ class Disk:
             self.release()
         self.call(os.replace, path, to)
         old, new = os.path.abspath(path), os.path.abspath(to)
-        replaced = self._held.pop(new, None)
+        replaced = self._descriptors.pop(new, None)
         if replaced is not None:
             os.close(replaced)
-        for name in list(self._held):
+        for name in list(self._descriptors):
             if name == old or name.startswith(old + os.sep):
-                self._held[new + name[len(old) :]] = self._held.pop(name)
+                self._descriptors[new + name[len(old) :]] = self._descriptors.pop(name)
 
     def unlink(self, path: str) -> None:
         """Remove a file."""
         self.call(os.unlink, path)
 
-    def held(self, path: str) -> int | None:
+    def descriptor(self, path: str) -> int | None:
         """Return the descriptor that is held for ``path``."""
-        return self._held.get(os.path.abspath(path))
+        return self._descriptors.get(os.path.abspath(path))
 
     def _put(self, file: int, content: bytes) -> None:
         """Write all of ``content``: one call may take less than it was given."""
@@ -144,9 +144,9 @@ class _Opened:
     """The descriptor that the disk holds for a path, or one of its own, closed at the end."""
 
     def __init__(self, disk: Disk, path: str, flags: int) -> None:
-        held = disk.held(path)
-        self._own = held is None
-        self._file = disk.call(os.open, path, flags, 0o666) if held is None else held
+        kept = disk.descriptor(path)
+        self._own = kept is None
+        self._file = disk.call(os.open, path, flags, 0o666) if kept is None else kept
 
     def __enter__(self) -> int:
         return self._file

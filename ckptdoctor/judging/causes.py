@@ -34,14 +34,14 @@ class _Case:
 class Judge:
     """Collects hits of all cards over all views, then gives the findings.
 
-    ``telling``: rules of this run that tell what the models of the loaders say. Where there are none (``--select``),
-    the rows of a card that leaves the decision to the models count after all.
+    ``from_models``: rules of this run that tell what the models of the loaders say. Where there are none
+    (``--select``), the rows of a card that leaves the decision to the models count after all.
     """
 
-    def __init__(self, ckpt: Checkpoint, readings: Sequence[Reading], telling: Collection[str]) -> None:
+    def __init__(self, ckpt: Checkpoint, readings: Sequence[Reading], from_models: Collection[str]) -> None:
         self._ckpt = ckpt
         self._order = {reading.target.label: place for place, reading in enumerate(readings)}
-        self._telling = telling
+        self._from_models = from_models
         self._cases: dict[str, _Case] = {}
         self._causes: Counter[str] = Counter()
 
@@ -60,10 +60,10 @@ class Judge:
                 case.count += hit.count
             case.at |= dict.fromkeys(hit.at)
         for reading in readings:
-            outcome = outcomes.outcome(card, hit, reading, told=card.id in self._telling)
+            outcome = outcomes.outcome(card, hit, reading, from_models=card.id in self._from_models)
             if outcome is not None:
                 case.outcomes[reading.target.label] = outcome
-                if card.decided_by == "model" and self._telling and not reading.plan.unknown:
+                if card.decided_by == "model" and self._from_models and not reading.plan.unknown:
                     case.guesses.add(reading.target.label)
         case.unread = not case.outcomes and bool(readings)
         return True

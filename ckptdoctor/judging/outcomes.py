@@ -18,17 +18,17 @@ _SEVERITY: Mapping[Outcome, Severity] = {
 }
 
 
-def outcome(card: ruledata.Card, hit: Hit, reading: Reading, *, told: bool) -> LoaderOutcome | None:
+def outcome(card: ruledata.Card, hit: Hit, reading: Reading, *, from_models: bool) -> LoaderOutcome | None:
     """Return what ``hit`` does to the target of ``reading``, None where it does not come into it.
 
-    That is so for a policy (what a house asks for is no loader's business), for a file that this loader never opens,
-    and where the check computes outcomes and has none for this target. ``told``: the hit is what models of loaders
-    say, so that where the card has no rows for a loader, silence of its model claims nothing.
+    That is so for a policy (what a team asks for is no loader's business), for a file that this loader never opens,
+    and where the check computes outcomes and has none for this target. ``from_models``: the hit is what models of
+    loaders say, so that where the card has no rows for a loader, silence of its model claims nothing.
     """
     if card.kind == "policy" or not _opened(hit, reading):
         return None
     target = reading.target
-    rows = card.outcomes.get(target.loader, card.outcomes.get("any", "computed" if told else None))
+    rows = card.outcomes.get(target.loader, card.outcomes.get("any", "computed" if from_models else None))
     found = _computed(card, hit, reading) if rows == "computed" else _stated(rows, hit, reading)
     if found is not None and card.foreign and target.origin == "assumed" and found.outcome != "ok":
         return found._replace(outcome="unknown")  # it is no fault of the checkpoint

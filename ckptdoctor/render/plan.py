@@ -88,7 +88,7 @@ def _step(step: Step, page: Page) -> list[Line]:
     for file, edits in files.items():
         if file:
             lines.append([Segment("    "), seg(elide(clean(file), page.width - 4), "dim")])
-        lines += _few([_told(edit, page.width - len(_INDENT)) for edit in edits])
+        lines += _few([_edit_lines(edit, page.width - len(_INDENT)) for edit in edits])
     return [*lines, []]
 
 
@@ -98,7 +98,7 @@ def _few(told: Sequence[list[Line]]) -> list[Line]:
     return [*shown, [Segment(f"{_INDENT}… and {amount(more, 'more change')}", "dim")]] if more > 0 else shown
 
 
-def _told(edit: Edit, room: int) -> list[Line]:
+def _edit_lines(edit: Edit, room: int) -> list[Line]:
     """Return one edit as lines: ``-`` what goes, ``+`` what comes, as in a diff."""
     if isinstance(edit, JsonSet):
         old = _member("-", edit.pointer, edit.was[0], room) if edit.was else []

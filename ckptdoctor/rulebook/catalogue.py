@@ -23,8 +23,8 @@ CARDS = """\
 2. A card has all the words and no logic. Its `check` names a Python function (`container.defect` is `defect` in
    `ckptdoctor/checks/container.py`) that has all the logic and no words; `with` holds its parameters.
 3. `kind: defect` means the checkpoint contradicts itself; the card states the severity. `kind: reading` means the harm
-   depends on the loader; the worst outcome among the targets decides. `kind: policy` is for cards of your own house
-   (`rules = ["./my-cards"]` in ckptdoctor.toml, see `examples/house`): no loader minds.
+   depends on the loader; the worst outcome among the targets decides. `kind: policy` is for rules of your own
+   (`rules = ["./my-cards"]` in ckptdoctor.toml, see `examples/policy`): no loader minds.
 4. `message` is one line; `{placeholders}` are facts the check found, or `{subject}`, `{module}`, `{tensor}`, `{file}`,
    `{count}`.
 5. `outcomes` says per loader what happens: rows tried in order (`versions`, `when` facts are equal, `outcome`, the

@@ -95,7 +95,7 @@ def card(rule: str, document: Document, loaders: Collection[str], rules: Collect
         )
     if card["kind"] == "policy" and "outcomes" in card:
         raise document.error(
-            ("outcomes",), "outcomes: a policy has none, it is about your house, not a loader"
+            ("outcomes",), "outcomes: a policy has none, it is about your own rules, not a loader"
         )
     if "{" in PLACEHOLDER.sub("", card["message"]):
         raise document.error(

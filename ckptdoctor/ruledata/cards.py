@@ -43,7 +43,7 @@ class Card(NamedTuple):
     id: str
     kind: str
     """``defect`` (severity is the card's), ``reading`` (severity is the worst outcome's) or ``policy`` (a rule of the
-    user's house: severity is the card's, loaders do not come into it)."""
+    user's own: severity is the card's, loaders do not come into it)."""
     severity: Severity
     """For a ``reading`` card always ``note``: the engine derives the real one."""
     status: str

@@ -153,13 +153,13 @@ def test_the_settings_and_the_card_are_accepted(tmp_path: Path) -> None:
         assert re.search(rf"```{name}\n", README)
     shutil.copytree(ROOT / "fixtures" / "sound" / "llama-bf16", tmp_path / "models" / "legacy" / "m")
     [card] = re.findall(r"```yaml\n(kind: .*?)```", README, flags=re.DOTALL)
-    shutil.copytree(ROOT / "examples" / "house", tmp_path / "house")
-    (tmp_path / "house" / "shard-size.yaml").write_text(card)
+    shutil.copytree(ROOT / "examples" / "policy", tmp_path / "policy")
+    (tmp_path / "policy" / "shard-size.yaml").write_text(card)
     [text] = re.findall(r"```toml\n(.*?)```", README, flags=re.DOTALL)
     (tmp_path / "ckptdoctor.toml").write_text(text)
     done = run("ckptdoctor check models --config ckptdoctor.toml --format json", tmp_path)
     assert done.returncode == 1
-    assert "house/licence" in done.stdout
+    assert "policy/licence" in done.stdout
     assert not done.stderr
     assert '"target": "vllm==0.8.4"' in done.stdout
 

@@ -33,7 +33,7 @@ Tensors = dict[str, tuple[str, tuple[int, ...]]]
 @pytest.fixture(scope="module")
 def compiled(tmp_path_factory: pytest.TempPathFactory) -> Rulebook:
     """Compile the rules with the format's YAML among them."""
-    rules = tmp_path_factory.mktemp("house") / "rules"
+    rules = tmp_path_factory.mktemp("tree") / "rules"
     shutil.copytree(ROOT / "rules", rules, ignore=shutil.ignore_patterns("architectures"))
     shutil.copy(TOY / "threes.yaml", rules / "formats")
     return rulebook_from(compile.hot(files.read(rules)), RULEBOOK.read)

@@ -21,9 +21,9 @@ SOUND = ROOT / "fixtures" / "sound"
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Copy the source tree and put the loader into it."""
-    top = tmp_path_factory.mktemp("house")
+    top = tmp_path_factory.mktemp("tree")
     for folder in ("ckptdoctor", "rules"):
         shutil.copytree(ROOT / folder, top / folder, ignore=shutil.ignore_patterns(*NOT_NEEDED))
     needed = top / "rules" / "architectures"
@@ -35,7 +35,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def verdicts(house: Path, tmp_path: Path) -> Any:
+def verdicts(tree: Path, tmp_path: Path) -> Any:
     """Run the command of that tree and return version → verdict."""
 
     def asked(checkpoint: Path, target: str) -> dict[str, Any]:
@@ -50,8 +50,8 @@ def verdicts(house: Path, tmp_path: Path) -> Any:
             "--format",
             "json",
         ]
-        env = {**os.environ, "PYTHONPATH": str(house), "XDG_CACHE_HOME": str(house / "cache")}
-        done = subprocess.run(command, cwd=house, env=env, capture_output=True, text=True, check=False)
+        env = {**os.environ, "PYTHONPATH": str(tree), "XDG_CACHE_HOME": str(tree / "cache")}
+        done = subprocess.run(command, cwd=tree, env=env, capture_output=True, text=True, check=False)
         assert not done.stderr, done.stderr
         return {verdict["version"]: verdict for verdict in json.loads(done.stdout)["verdicts"]}
 
@@ -93,14 +93,14 @@ def test_it_abstains_from_what_it_does_not_open(verdicts: Any) -> None:
     assert (found["outcome"], found["reason"]) == ("unknown", "onefile opens model.safetensors only")
 
 
-def test_nobody_else_is_touched(house: Path) -> None:
+def test_nobody_else_is_touched(tree: Path) -> None:
     def files(top: Path) -> Iterator[str]:
         for folder in ("ckptdoctor", "rules/loaders"):
             for path in sorted((top / folder).rglob("*")):
                 if path.suffix in (".py", ".yaml") and "_rulebook" not in path.parts:
                     yield path.relative_to(top).as_posix()
 
-    added = set(files(house)).difference(files(ROOT))
+    added = set(files(tree)).difference(files(ROOT))
     assert {path.rpartition("/")[0] for path in added if path.endswith(".py")} == {
         "ckptdoctor/loaders/onefile"
     }

@@ -1,4 +1,4 @@
-"""Rules of one's own: five house rules without a line of Python, and what a wrong card is told."""
+"""Rules of one's own: five policies without a line of Python, and what a wrong card is told."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from ckptdoctor.checks.house import size
+from ckptdoctor.checks.policy import size
 from ckptdoctor.cli import main
 from ckptdoctor.model import Report
 from ckptdoctor.rulebook import custom, recipe
@@ -19,7 +19,7 @@ from tests.support.shipped import RULEBOOK, check_source, parse_target
 
 from ..conftest import ROOT
 
-HOUSE = ROOT / "examples" / "house"
+POLICY = ROOT / "examples" / "policy"
 WEIGHT = "model.layers.{0..1}.mlp.down_proj.weight"
 SOUND: dict[str, Any] = {
     "as": "Llama-3.1-8B-bf16",
@@ -29,7 +29,7 @@ SOUND: dict[str, Any] = {
 }
 
 
-def judge(checkpoint: dict[str, Any], folder: Path = HOUSE) -> Report:
+def judge(checkpoint: dict[str, Any], folder: Path = POLICY) -> Report:
     targets = [parse_target("vllm"), parse_target("transformers")]
     rulebook = custom.extended(RULEBOOK, [folder])
     return check_source(recipe.build(checkpoint), targets, rulebook, select=[folder.name])
@@ -42,7 +42,7 @@ def messages(checkpoint: dict[str, Any]) -> dict[str, tuple[str, str]]:
     return {finding.rule: (finding.severity, finding.message) for finding in report.findings}
 
 
-def test_a_model_that_keeps_to_the_house_rules() -> None:
+def test_a_model_that_keeps_to_the_rules() -> None:
     assert messages(SOUND) == {}
 
 
@@ -50,12 +50,12 @@ def test_only_bf16_or_nf4() -> None:
     tensors = {WEIGHT: ["F16", [64, 128]], "lm_head.weight": ["F16", [64, 128]]}
     found = messages(SOUND | {"tensors": tensors})
     said = "3 modules are stored as f16; allowed are bf16, bnb-nf4"
-    assert found == {"house/formats": ("error", said)}
+    assert found == {"policy/formats": ("error", said)}
 
 
 def test_a_licence_file() -> None:
     assert messages(SOUND | {"files": {"docs/LICENSE": "deeper does not count"}}) == {
-        "house/licence": ("error", "there is no LICENSE* or LICENCE*")
+        "policy/licence": ("error", "there is no LICENSE* or LICENCE*")
     }
     assert messages(SOUND | {"files": {"licence.txt": "any case"}}) == {}
 
@@ -63,20 +63,20 @@ def test_a_licence_file() -> None:
 def test_no_pickles() -> None:
     files = {"LICENSE": "MIT", "optimizer.pt": {"size": 4}}
     said = "optimizer.pt is a pickle (*.bin, *.pt, *.pth, *.pkl, *.ckpt)"
-    assert messages(SOUND | {"files": files}) == {"house/no-pickles": ("error", said)}
+    assert messages(SOUND | {"files": files}) == {"policy/no-pickles": ("error", said)}
 
 
 def test_the_name_ends_with_the_format() -> None:
     said = "Llama holds bf16, so its name should end in -bf16"
-    assert messages(SOUND | {"as": "models/Llama/"}) == {"house/name": ("warning", said)}
+    assert messages(SOUND | {"as": "models/Llama/"}) == {"policy/name": ("warning", said)}
     assert messages(SOUND | {"as": "LLAMA-BF16"}) == {}
 
 
 def test_no_shard_over_5_gb() -> None:
     shards = {"LICENSE": "", "model-00001-of-00002.safetensors": {"size": 5_000_000_001}}
     found = messages(SOUND | {"files": shards, "metadata_only": True})
-    assert found["house/shard-size"] == ("error", "model-00001-of-00002.safetensors is larger than 5 GB")
-    assert "house/shard-size" not in messages(
+    assert found["policy/shard-size"] == ("error", "model-00001-of-00002.safetensors is larger than 5 GB")
+    assert "policy/shard-size" not in messages(
         SOUND | {"files": {"LICENSE": "", "x.safetensors": {"size": 5 * 10**9}}}
     )
 
@@ -103,19 +103,19 @@ def test_they_do_not_change_verdicts(tmp_path: Path) -> None:
 def test_the_whole_way(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    shutil.copytree(HOUSE, tmp_path / "house")
+    shutil.copytree(POLICY, tmp_path / "policy")
     shutil.copy(ROOT / "examples" / "ckptdoctor.toml", tmp_path)
     shutil.copytree(ROOT / "fixtures" / "sound" / "llama-fp16", tmp_path / "llama")
     (tmp_path / ".git").mkdir()
     monkeypatch.chdir(tmp_path)
     assert main(["check", "llama", "--config", "ckptdoctor.toml", "--format", "json"]) == 1
     report = json.loads(capsys.readouterr().out)
-    assert [finding["rule"] for finding in report["findings"]] == ["house/formats", "house/licence"]
-    assert main(["check", "llama", "--config", "ckptdoctor.toml", "--select", "house/formats"]) == 1
+    assert [finding["rule"] for finding in report["findings"]] == ["policy/formats", "policy/licence"]
+    assert main(["check", "llama", "--config", "ckptdoctor.toml", "--select", "policy/formats"]) == 1
     assert "Save the model in bfloat16" in capsys.readouterr().out
-    assert main(["rules", "house/shard-size", "--config", "ckptdoctor.toml"]) == 0
+    assert main(["rules", "policy/shard-size", "--config", "ckptdoctor.toml"]) == 0
     assert "No shard is larger than 5 GB" in capsys.readouterr().out
-    assert main(["explain", "house/formats", "--config", "ckptdoctor.toml"]) == 0
+    assert main(["explain", "policy/formats", "--config", "ckptdoctor.toml"]) == 0
     assert "Save the model in bfloat16" in capsys.readouterr().out
 
 
@@ -135,14 +135,14 @@ GOOD = """\
 kind: policy
 severity: error
 summary: Files have a limit here
-check: house.max_file_size
+check: policy.max_file_size
 with: {files: ["*"], max: 5 GB}
 message: "{file} is large"
 """
 BAD = {
     "typo": ("summary:", "sumary:", 3, "unknown key 'sumary'"),
-    "no check": ("max_file_size", "max_size", 4, "there is no check 'house.max_size'"),
-    "no family": ("house.max", "hous.max", 4, "there is no check 'hous.max_file_size'"),
+    "no check": ("max_file_size", "max_size", 4, "there is no check 'policy.max_size'"),
+    "no family": ("policy.max", "polic.max", 4, "there is no check 'polic.max_file_size'"),
     "private": ("max_file_size", "_texts", 4, "there is no check"),
     "parameter missing": (", max: 5 GB", "", 5, "with/max: missing"),
     "parameter unknown": ("max: 5 GB", "max: 5 GB, min: 1", 5, "with/min: unknown; expected files, max"),

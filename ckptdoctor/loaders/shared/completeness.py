@@ -16,7 +16,7 @@ _FEW = 0.1
 _MOST = 0.8
 _COMPONENT = 10
 """So many unexpected name templates under foreign top-level names are another model's component, kept on purpose."""
-_UNTOLD = 20
+_KINDS_PER_UNKNOWN_SHAPE = 20
 """Of so many kinds of tensors one may have a shape that the rulebook does not know."""
 WRAPPERS = ("_orig_mod.", "module.", "base_model.model.", "language_model.")
 """Prefixes that torch.compile, DistributedDataParallel, PEFT and multimodal models put before every name inside."""
@@ -60,7 +60,7 @@ def compared(view: View, known: Architecture) -> tuple[Aspect, Aspect]:
         return Aspect("yes"), Aspect("no", "only an index is here, which tells names alone")
     kinds = known.expected.entries.items()
     unknown = [template for template, entries in kinds if any(entry.shape is None for entry in entries)]
-    if len(unknown) * _UNTOLD > len(known.expected.entries):
+    if len(unknown) * _KINDS_PER_UNKNOWN_SHAPE > len(known.expected.entries):
         return Aspect("yes"), Aspect(
             "no", f"of {len(unknown)} kinds, such as {unknown[0]}, the shape is not known"
         )

@@ -1,4 +1,4 @@
-"""Rules of a house: what a team allows beyond what loaders demand. General checks; cards hold the particulars."""
+"""Policies: what a team allows beyond what loaders demand. General checks; cards hold the particulars."""
 
 from __future__ import annotations
 
