@@ -7,14 +7,14 @@ from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from . import loaders
 from .checkpoint import load
 from .checkpoint.gc_paused import gc_paused
 from .checkpoint.nouns import Checkpoint, View
 from .checks.base import FROM_MODELS, NEEDS, Check, Context, Need
 from .judging.causes import MAX_CAUSES, Judge
 from .judging.verdicts import verdicts
-from .loaders.base import Plan, Reading, Run, default_files
+from .loaders.base import Plan, Reading, default_files
+from .loaders.reading import read
 from .model import Crash, Fix, Hit, Report, Skip, Target
 from .ruledata import Card, Rulebook
 from .skiplists.safe_regex import UnsafeRegex
@@ -88,15 +88,8 @@ def examine(ckpt: Checkpoint, targets: Sequence[Target], cards: Sequence[Card]) 
 
 def _read(ckpt: Checkpoint, target: Target, crashes: list[Crash]) -> Reading:
     """Ask the model of the target's loader; a model that raises is a crash and knows nothing."""
-    run = Run(ckpt, target)
-    model = loaders.model(target.loader, run.data)
     try:
-        run = run.planned(model.plan(run))
-        if run.view.beyond is not None:
-            return run.reading(run.plan.events, unknown="more kinds of tensor than are judged")
-        return model.read(run)
-    except UnsafeRegex:
-        return run.reading(run.plan.events, unknown="an expression in the config costs too much")
+        return read(ckpt, target)
     except Exception as error:  # the run goes on; the crash is reported and its verdict is unknown
         crashes.append(Crash(f"loader:{target.loader}", _short(error)))
         everything = frozenset(ckpt.entries)

@@ -12,10 +12,11 @@ import re
 from collections.abc import Iterator
 from math import prod
 
+from ..checkpoint.dtypes import BITS
 from ..checkpoint.nouns import Leaf, Signature
 from ..loaders.shared.modules import kind
 from ..loaders.shared.quantised.matching import is_expert
-from .keeping import BNB4, FLOATS, WIDTH, Keeper, bnb_numbers, is_dense, nameless, plain, stored
+from .keeping import BNB4, FLOATS, WIDTH, Keeper, bnb_numbers, devices, is_dense, nameless, plain, stored
 from .nouns import Kept
 
 VOCABULARY_PADDING = 64
@@ -23,6 +24,8 @@ _POSITIONS = re.compile(r"(?:^|\.)(?:wpe|\w*position\w*|\w*token_type\w*)$")
 _NOT_FIRST = ("k_proj", "v_proj", "up_proj", "w3")
 _FLOAT32 = re.compile(r"(?:^|\.)(?:A_log|A|e_score_correction_bias)$")
 """Parameters that models create in float32."""
+_MX_BLOCK, _INNER_TILE, _HIDDEN_TILE = 32, 128, 256
+"""Numbers that share a scale in MXFP4, and what the inner width and the hidden size of experts are padded to."""
 _EIGHT_BITS = frozenset({"I8", "F8_E4M3", "F8_E5M2"})
 _SCALES = frozenset({"weight_scale", "weight_scale_inv", "input_scale"})
 
@@ -45,6 +48,8 @@ class InVllm(Keeper):
             return [_bnb4(leaf) for leaf in bnb_numbers(signature) if ".nested_" not in leaf.name]
         if scheme == "bnb-int8":
             return [_bnb8(leaf) for leaf in bnb_numbers(signature)]
+        if signature.leaf("gate_up_proj_blocks") and signature.leaf("down_proj_blocks"):
+            return list(self._blocks(signature))
         return list(self._quantised(signature))
 
     def _dense(self, signature: Signature) -> Iterator[Kept]:
@@ -61,6 +66,25 @@ class InVllm(Keeper):
             return 0
         return -(-leaf.shape[0] // VOCABULARY_PADDING) * VOCABULARY_PADDING
 
+    def _blocks(self, signature: Signature) -> Iterator[Kept]:
+        """Yield blocks of experts in MXFP4, padded to a kernel's tiles on every device (``oracle/mxfp4.py``).
+
+        These are the tiles of Marlin and TensorRT-LLM; some other kernels have smaller ones.
+        """
+        many = devices(self.reading)
+        for leaf in signature.leaves:
+            down = leaf.name.startswith("down")
+            shape = list(leaf.shape)
+            rows = shape[1] if len(shape) > 1 else 0
+            if len(shape) > 1:
+                inner = rows // 2 // many
+                shape[1] = _tiles(rows, _HIDDEN_TILE) if down else 2 * many * _tiles(inner, _INNER_TILE)
+            if len(shape) > 2:
+                columns = shape[2] * _MX_BLOCK
+                tiled = many * _tiles(columns // many, _INNER_TILE) if down else _tiles(columns, _HIDDEN_TILE)
+                shape[2] = tiled // _MX_BLOCK
+            yield Kept(leaf.name, prod(shape), BITS.get(leaf.dtype, 0))
+
     def _quantised(self, signature: Signature) -> Iterator[Kept]:
         last = signature.template.rpartition(".")[2]
         weight = signature.leaf("weight")
@@ -74,6 +98,10 @@ class InVllm(Keeper):
                 yield Kept(leaf.name, prod(leaf.shape), 32)
             else:
                 yield stored(leaf)
+
+
+def _tiles(count: int, size: int) -> int:
+    return -(-count // size) * size
 
 
 def _bnb4(leaf: Leaf) -> Kept:

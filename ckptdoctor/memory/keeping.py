@@ -78,6 +78,12 @@ class Keeper(ABC):
         ]
 
 
+def devices(reading: Reading) -> int:
+    """Return the number of devices that a target shares every layer over."""
+    asked = reading.target.options.get("tp", 1)
+    return asked if type(asked) is int and asked > 0 else 1
+
+
 def is_dense(scheme: str) -> bool:
     """Whether ``scheme`` is plain numbers."""
     return scheme in DENSE

@@ -13,6 +13,7 @@ from ..checkpoint.nouns import Signature
 from ..loaders.base import Reading
 from ..loaders.shared.modules import ROUTERS
 from ..loaders.vllm.split_sizes import Sizes, of_config
+from .keeping import devices
 from .nouns import Kept
 
 _BY_OUTPUT = frozenset(
@@ -37,7 +38,12 @@ _FUSED = frozenset({"qkv_proj", "c_attn", "query_key_value", "Wqkv"})
 _OF_WORDS = frozenset(
     {"embed_tokens", "lm_head", "wte", "embed_in", "embed_out", "word_embeddings", "embeddings"}
 )
-_WHOLE = frozenset({"q_a_proj", "kv_a_proj_with_mqa", "wpe", "embed_positions", *ROUTERS})
+_WHOLE = frozenset(
+    {"q_a_proj", "kv_a_proj_with_mqa", "wpe", "embed_positions", "wg", "moe_statics", *ROUTERS}
+)
+_OF_STATE = frozenset({"in_proj", "conv1d"})
+_BLOCKS = frozenset({"input_linear", "output_linear"})
+"""All experts of a layer in one tensor."""
 _STATE = frozenset({"A_log", "D", "dt_bias", "A"})
 """Parameters of a state that have one number per head."""
 _ONE = frozenset(
@@ -49,17 +55,17 @@ _ONE = frozenset(
 class Shares:
     """What one of ``devices`` devices holds."""
 
-    def __init__(self, devices: int, sizes: Sizes | None) -> None:
-        self.devices = devices
+    def __init__(self, many: int, sizes: Sizes | None, groups: int = 0) -> None:
+        self.devices = many
+        self._groups = groups
         self._sizes = sizes
-        self._whole, self._part = Fraction(1), Fraction(1, devices)
+        self._whole, self._part = Fraction(1), Fraction(1, many)
 
     @classmethod
     def of(cls, config: Mapping[str, object], reading: Reading) -> Shares:
         """Return the shares that the option ``tp`` of a target leads to."""
-        asked = reading.target.options.get("tp", 1)
-        devices = asked if type(asked) is int and asked > 0 else 1
-        return cls(devices, of_config(config) if devices > 1 else None)
+        many = devices(reading)
+        return cls(many, of_config(config) if many > 1 else None, _groups(config))
 
     def bits(self, signature: Signature, kept: Sequence[Kept]) -> int | None:
         """Return the bits of one module, None where its way of being split is not known."""
@@ -75,7 +81,9 @@ class Shares:
         template, last = signature.template, signature.template.rpartition(".")[2]
         if template.endswith("experts"):  # blocks of all experts, or a matrix of each in one tensor
             return self._whole if item.leaf.endswith("_bias") and "down" in item.leaf else self._part
-        if last in _WHOLE or item.leaf in _ONE or item.numbers == 1:
+        if last in _BLOCKS:
+            return self._part
+        if not _WHOLE.isdisjoint(template.split(".")[-2:]) or item.leaf in _ONE or item.numbers == 1:
             return self._whole
         if last in _BY_INPUT:
             return self._part if _grows_with_input(signature, item) else self._whole
@@ -87,6 +95,8 @@ class Shares:
         """Return the share of a layer that is split along its output; the order of its inputs is whole."""
         if item.leaf == "g_idx":
             return self._whole
+        if last in _OF_STATE and self._groups % self.devices:
+            return None  # groups are repeated, each by its own rule
         return self._keys() if last in _KEYS else self._fused() if last in _FUSED else self._part
 
     def _keys(self) -> Fraction | None:
@@ -103,6 +113,12 @@ class Shares:
             return None
         mine = sizes.heads // self.devices + 2 * max(1, sizes.key_heads // self.devices)
         return Fraction(mine, sizes.heads + 2 * sizes.key_heads)
+
+
+def _groups(config: Mapping[str, object]) -> int:
+    """Return how many groups share the inputs of a state, 0 where there are none."""
+    found = config.get("mamba_n_groups", config.get("n_groups"))
+    return found if type(found) is int else 0
 
 
 def _grows_with_input(signature: Signature, item: Kept) -> bool:

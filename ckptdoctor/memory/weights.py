@@ -9,7 +9,7 @@ from ..loaders.base import Reading
 from ..loaders.shared.modules import architecture
 from .in_transformers import InTransformers, InTransformersOnCpu
 from .in_vllm import InVllm
-from .keeping import Keeper
+from .keeping import Keeper, nameless
 from .nouns import Kept, Weights
 from .shares import Shares
 from .surplus import Surplus
@@ -41,7 +41,7 @@ def _summed(view: View, reading: Reading, keeper: Keeper, surplus: Surplus, shar
                 continue
             kept = keeper.kept(signature, scheme)
             if kept is None:
-                return Weights(None, unknown=f"how {signature.template} is held is not known")
+                return Weights(None, unknown=_why(signature))
             kept = [item for item in kept if not surplus.leaf(signature, item.leaf)]
             one = shares.bits(signature, kept)
             if one is None:
@@ -50,6 +50,12 @@ def _summed(view: View, reading: Reading, keeper: Keeper, surplus: Surplus, shar
             numbers = _added(numbers, keeper, signature, kept, len(modules))
     by_scheme = {scheme: count // 8 for scheme, count in bits.items()}
     return Weights(sum(by_scheme.values()), by_scheme, numbers)
+
+
+def _why(signature: Signature) -> str:
+    if nameless(signature):
+        return "the weights are not here, only their names are known"
+    return f"how {signature.template} is held is not known"
 
 
 def _added(

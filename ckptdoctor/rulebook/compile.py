@@ -11,7 +11,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from . import environment, formats, observed, releases
+from . import environment, formats, memory, observed, releases
 from .book import Rules
 from .files import read
 from .patterns import TELLING, compile_text
@@ -28,6 +28,7 @@ def compile_rules(rules: str | Path) -> dict[str, str]:
     return {
         **render(read(Path(rules))),
         "environment.json": json.dumps(environment.read(Path(rules))),
+        "memory.json": json.dumps(memory.read(Path(rules))),
         "card.schema.json": json.dumps(json.loads(schema)),
     }
 

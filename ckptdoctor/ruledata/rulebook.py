@@ -90,6 +90,10 @@ class Rulebook:
         """Return which versions of packages go together: packages, breaks, for_checkpoints, requirements."""
         return cast("Mapping[str, Any]", self.read("environment.json"))
 
+    def memory(self) -> Mapping[str, Any]:
+        """Return what layers keep of a sequence (``cache``: class → row) and how much memory GPUs have (``gpus``)."""
+        return cast("Mapping[str, Any]", self.read("memory.json"))
+
     def architecture(self, class_name: str) -> Mapping[str, Any] | None:
         """Return what is known of a model class such as ``LlamaForCausalLM``, None when nothing is."""
         # It comes from a hostile config.json and becomes a file name.

@@ -24,6 +24,7 @@ COMMANDS = {
     "explain": ["explain", "KeyError: 'absmax'"],
     "rules": ["rules"],
     "env": ["env"],
+    "fit": ["fit", str(SOUND)],
     "fix": ["fix", "cut", "--dry-run"],
     "undo": ["undo", "cut"],
     "--version": ["--version"],

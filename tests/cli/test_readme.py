@@ -109,6 +109,14 @@ def test_the_upgrade_shows_what_breaks(clone: Path) -> None:
     assert "1 error differs between versions" in done.stdout
 
 
+def test_the_memory_is_what_the_command_prints(clone: Path) -> None:
+    (line,) = block("ckptdoctor fit")
+    shown = next(text for text in BLOCKS if text.startswith("  Weights"))
+    done = run(line, clone)
+    assert done.returncode == 0
+    assert shown in done.stdout
+
+
 def test_the_environment_is_told(clone: Path) -> None:
     for line in block("ckptdoctor env"):
         done = run(line, clone)

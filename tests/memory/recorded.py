@@ -18,6 +18,11 @@ def rows(name: str) -> tuple[dict[str, Any], ...]:
     return tuple(json.loads(line) for line in text.splitlines())
 
 
+def held(row: dict[str, Any]) -> int:
+    """Return the bytes of parameters, persistent buffers and states of one of vLLM's rows."""
+    return int(sum(row["weights"].values()) - row["weights"]["tables"])
+
+
 @cache
 def models() -> dict[str, Any]:
     """Return the models that are built from their config alone."""

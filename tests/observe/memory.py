@@ -32,12 +32,25 @@ def main() -> None:
     )
     parser.add_argument("loader", choices=["transformers", "vllm"])
     parser.add_argument("--python", required=True, help="the interpreter of that loader's environment")
+    parser.add_argument(
+        "--case", action="append", help="only this case of vLLM's; other rows stay as they are"
+    )
     args = parser.parse_args()
-    rows = list(transformers(args.python) if args.loader == "transformers" else vllm(args.python))
+    rows = list(transformers(args.python) if args.loader == "transformers" else vllm(args.python, args.case))
     version = rows[0]["versions"][args.loader]
     path = MEMORY / f"{args.loader}-{version}.jsonl"
+    if args.case:
+        rows = merged([json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()], rows)
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     print(f"{len(rows)} rows in {path.relative_to(FIXTURES.parent)}")
+
+
+def merged(old: list[dict[str, Any]], new: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows as they were, those that were made anew in their places; of models that are no more, none."""
+    fresh = {(row["case"], row["tp"]): row for row in new}
+    known = {path.name for path in sound()} | json.loads(MODELS.read_text(encoding="utf-8")).keys()
+    kept = [fresh.pop((row["case"], row["tp"]), row) for row in old if row["case"] in known]
+    return [*kept, *fresh.values()]
 
 
 def sound() -> list[Path]:
@@ -62,14 +75,15 @@ def transformers(python: str) -> Iterator[dict[str, Any]]:
                 yield {**row, "error": f"{raised['type']}: {raised['text']}"[:200]}
 
 
-def vllm(python: str) -> Iterator[dict[str, Any]]:
-    """Yield a row for each sound fixture, then one for each model and number of devices."""
+def vllm(python: str, only: list[str] | None) -> Iterator[dict[str, Any]]:
+    """Yield a row for each sound fixture, then one for each model and number of devices; ``only`` for those named."""
     with (
         Worker(python, "vllm_memory", Limits(device="cpu", threads=1)) as worker,
         tempfile.TemporaryDirectory() as folder,
     ):
         versions = worker.start()["versions"]
-        for case in [*map(loaded, sound()), *built(Path(folder))]:
+        cases = [*map(loaded, sound()), *built(Path(folder))]
+        for case in [case for case in cases if not only or case["id"] in only]:
             found = worker.ask(case, PATIENCE_S)
             kept = {key: value for key, value in found.items() if key not in ("event", "id", "cache")}
             row = {"case": case["id"], "tp": case["tp"], "versions": versions}
