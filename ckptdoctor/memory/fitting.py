@@ -16,8 +16,8 @@ from .weights import weights
 
 LORA_RANK = 16
 """The largest rank that vLLM expects of an adapter by default."""
-_LARGEST_CONTEXT = 1 << 27
-"""Tokens; no config.json means more."""
+LARGEST_CONTEXT = 1 << 27
+"""Tokens; a config.json that says more says nothing."""
 
 
 class Demand(NamedTuple):
@@ -157,7 +157,7 @@ class _Case(NamedTuple):
         if beside is None or self.kept.unknown:
             return None
         left, in_flight = self.budget(gpu) - beside, rough.step(gpu.memory).tokens
-        low, high = 0, min(own_context(self.config) or _LARGEST_CONTEXT, _LARGEST_CONTEXT)
+        low, high = 0, min(own_context(self.config) or LARGEST_CONTEXT, LARGEST_CONTEXT)
         while low < high:
             middle = (low + high + 1) // 2
             taken = self.cached(middle, in_flight)
@@ -181,6 +181,6 @@ def own_context(config: Mapping[str, object]) -> int | None:
     """Return how many tokens a model was made for, None where its config does not say."""
     for key in ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length", "model_max_length"):
         value = config.get(key)
-        if type(value) is int and value > 0:
+        if type(value) is int and 0 < value <= LARGEST_CONTEXT:
             return value
     return None

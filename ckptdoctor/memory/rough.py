@@ -14,6 +14,8 @@ from .gpus import GIB
 
 _FIXED = GIB
 """CUDA's context, workspaces of kernels and captured graphs."""
+_MOST = 1 << 62
+"""Bytes that no device has: a size in config.json is no size then."""
 _COPIES = 6
 """Hidden states of a step that are alive at once: input, residual, queries, keys, values, output."""
 _LOGITS = 2 + 4 + 4
@@ -43,7 +45,8 @@ def activations(config: Mapping[str, object], at_once: Step, devices: int) -> in
         return None
     inner = max((*sizes.dense, *sizes.experts))
     hidden = at_once.tokens * (sizes.hidden * _COPIES + 3 * inner // devices) * _ACTIVATION
-    return _FIXED + hidden + at_once.sequences * sizes.vocabulary * _LOGITS
+    total = _FIXED + hidden + at_once.sequences * sizes.vocabulary * _LOGITS
+    return total if total < _MOST else None
 
 
 def lora_slot(ckpt: Checkpoint, reading: Reading, rank: int, devices: int) -> int | None:
@@ -61,7 +64,7 @@ def lora_slot(ckpt: Checkpoint, reading: Reading, rank: int, devices: int) -> in
         for entry in entries:
             if entry.kind == "linear" and entry.shape and len(entry.shape) == 2:
                 total += entry.total * (entry.shape[0] // devices + entry.shape[1]) * rank * _ACTIVATION
-    return total or None
+    return total if 0 < total < _MOST else None
 
 
 def unpacked(ckpt: Checkpoint, reading: Reading, devices: int) -> int:

@@ -15,16 +15,23 @@ from tests.support.shipped import RULEBOOK
 
 def made(config: dict[str, Any]) -> MemorySource | str:
     """Return the checkpoint, or why its tensors are not known."""
+    found = tensors(config)
+    if isinstance(found, str):
+        return found
+    data = shard({name: ("BF16", shape) for name, shape in found.items()})
+    return MemorySource("made", {"config.json": json.dumps(config).encode(), "model.safetensors": data})
+
+
+def tensors(config: dict[str, Any]) -> dict[str, tuple[int, ...]] | str:
+    """Return every tensor of a class with its shape, or why they are not known."""
     blueprint = RULEBOOK.architecture(config["architectures"][0])
     known = expected(blueprint, config) if blueprint else "its class is not described"
     if isinstance(known, str):
         return known
-    tensors = dict(_tensors(known))
-    if any(shape is None for shape in tensors.values()):
+    found = dict(_tensors(known))
+    if any(shape is None for shape in found.values()):
         return "a shape is not known"
-    data = shard({name: ("BF16", shape or ()) for name, shape in tensors.items()})
-    files = {"config.json": json.dumps(config).encode(), "model.safetensors": data}
-    return MemorySource("made", files)
+    return {name: shape for name, shape in found.items() if shape is not None}
 
 
 def _tensors(known: Expected) -> Iterator[tuple[str, tuple[int, ...] | None]]:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 
+from ckptdoctor.engine import examine
 from ckptdoctor.memory.fitting import Demand, Fit, fit
 from ckptdoctor.memory.gpus import GIB, Gpu, UnknownGpu, gpu, gpus
 from ckptdoctor.memory.rough import step
+from ckptdoctor.render import Page
+from ckptdoctor.render.fit import Answer, as_json, as_text
 from ckptdoctor.sources import open_source
+from ckptdoctor.sources.base import Span
+from ckptdoctor.sources.memory import MemorySource
 from tests.memory.made import made
 from tests.memory.recorded import models
 from tests.observe.paths import SOUND
@@ -128,3 +134,28 @@ def test_a_step_is_larger_on_a_larger_gpu() -> None:
     taken = [step(item.memory).tokens for item in gpus(RULEBOOK)]
     assert taken == sorted(taken)
     assert len(set(taken)) == 3
+
+
+@pytest.mark.parametrize(
+    "key", ["max_position_embeddings", "vocab_size", "intermediate_size", "num_attention_heads", "head_dim"]
+)
+@pytest.mark.parametrize("value", [10**400, 1 << 62, -1, 0, None, "2", True, [1]])
+def test_absurd_numbers_end_in_a_reason_and_a_page(key: str, value: Any) -> None:
+    source = made(models()["llama"]["config"])
+    assert not isinstance(source, str)
+    config = {**models()["llama"]["config"], key: value}
+    whole = MemorySource(
+        "made", {"config.json": json.dumps(config).encode(), "model.safetensors": weights_of(source)}
+    )
+    ckpt, reading = ask(whole, IN_VLLM)
+    found = fit(ckpt, reading, Demand(gpu=gpu("H100", RULEBOOK)))
+    verdict = examine(ckpt, [IN_VLLM], RULEBOOK.cards).verdicts[0]
+    answer = Answer("made", found, verdict, (), None, RULEBOOK.digest)
+    assert as_text(answer, Page())
+    assert json.loads(as_json(answer))["fits"] is found.fits
+
+
+def weights_of(source: MemorySource) -> bytes:
+    (data,) = source.read_many([Span("model.safetensors", 0, None)])
+    assert isinstance(data, bytes)
+    return data
