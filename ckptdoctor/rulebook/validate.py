@@ -101,6 +101,7 @@ def card(rule: str, document: Document, loaders: Collection[str], rules: Collect
         raise document.error(
             ("message",), "message: a brace that is no {placeholder} of lower-case letters and _"
         )
+    _prose(document)
     for place, other in enumerate(card.get("yields_to", ())):
         if other not in rules or other == rule:
             raise document.error(("yields_to", place), f"yields_to: there is no other rule {other!r}")
@@ -112,6 +113,14 @@ def card(rule: str, document: Document, loaders: Collection[str], rules: Collect
             )
         if not isinstance(rows, str):
             _rows(document, ("outcomes", loader), rows)
+
+
+def _prose(document: Document) -> None:
+    """What is said of a rule in general is shown as it stands: a placeholder in it would be shown too."""
+    for key in ("summary", "why", "how_to_fix"):
+        if found := PLACEHOLDER.search(document.value.get(key, "")):
+            why = "message, errors and fix take placeholders, this is shown as it stands"
+            raise document.error((key,), f"{key}: no {found[0]} here; {why}")
 
 
 def _rows(document: Document, path: Path_, rows: list[dict[str, Any]]) -> None:

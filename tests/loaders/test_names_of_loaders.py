@@ -15,6 +15,9 @@ ALLOWED = {
     "loaders/unsloth.py": {"vllm", "transformers"},  # it calls them
     "loaders/adapter": {"peft"},  # what PEFT does to an adapter, whoever calls it
     "loaders/vllm/model.py": {"transformers"},  # vLLM reads config.json through AutoConfig
+    "probe": {"vllm", "transformers", "peft"},  # the real ones, each with a worker of its own
+    "cli/loading.py": {"vllm", "transformers", "peft"},  # which of those is meant where none is named
+    "render/loaded.py": {"transformers", "peft"},  # packages of these names
     "skiplists": {"transformers"},  # the name of a dialect
 }
 

@@ -66,6 +66,7 @@ BAD_CARDS = {
     "stable without source": ("status: preview", "status: stable", 10, "references"),
     "not YAML": ("check: container.defect", "check: [", 10, "not YAML"),
     "check": ("container.defect", "container", 8, "check"),
+    "placeholder in prose": ("Nothing to do.", "Set {key}.", 5, "no {key} here"),
     "brace": ('"{file} is', '"{File} is', 9, "brace"),
     "id": ("kind: defect", "id: other/card\nkind: defect", 1, "'sample/card'"),
     "recipe": ("bad: [{config: {}, ", "bad: [{confg: {}, ", 12, "'confg'"),
