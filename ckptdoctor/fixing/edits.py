@@ -52,22 +52,24 @@ def overlaid(source: Source, changes: Iterable[Change]) -> Overlay:
         if isinstance(change, Rename):
             label = _renamed(label, change.to)
         elif isinstance(change, Replace):
-            layers[change.file] = Layer(len(change.content), change.content)
+            layers[change.file] = Layer(change.content)
         elif isinstance(change, Patch):
-            layers[change.file] = Layer(
-                sizes[change.file].size, change.content, change.file, len(change.content)
+            layers[change.file] = _layer(
+                change.file, sizes[change.file].size, change.content, len(change.content)
             )
         elif isinstance(change, Splice):
-            size = sizes[change.file].size - len(change.was) + len(change.head)
-            layers[change.file] = Layer(size, change.head, change.file, len(change.was))
+            layers[change.file] = _layer(change.file, sizes[change.file].size, change.head, len(change.was))
         elif isinstance(change, Truncate):
-            layers[change.file] = Layer(change.size, b"", change.file)
+            layers[change.file] = _layer(change.file, change.size)
         else:
-            layers[change.to] = layers.pop(change.file, None) or Layer(
-                sizes[change.file].size, b"", change.file
-            )
+            layers[change.to] = layers.pop(change.file, None) or _layer(change.file, sizes[change.file].size)
             layers[change.file] = None
     return Overlay(source, layers, label)
+
+
+def _layer(base: str, end: int, head: bytes = b"", skip: int = 0) -> Layer:
+    """Return ``head`` and the bytes of ``base`` from ``skip`` to ``end``."""
+    return Layer(head, [(base, skip, end - skip)])
 
 
 def _renamed(label: str, name: str) -> str:

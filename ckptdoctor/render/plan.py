@@ -16,6 +16,7 @@ from ..model import (
     JsonDrop,
     JsonSet,
     MetaSet,
+    Report,
     TensorRename,
     TensorView,
     Verdict,
@@ -38,7 +39,7 @@ def text(plan: Plan, page: Page, *, unsafe: bool) -> str:
     if not plan.steps:
         lines += [[Segment("  nothing to change", "dim")], []]
     lines += _left(plan, page, unsafe=unsafe)
-    return paint([*lines, *_verdicts(plan)], page)
+    return paint([*lines, *verdict_changes(plan.before, plan.after)], page)
 
 
 def as_json(plan: Plan, *, applied: str | None) -> str:
@@ -183,8 +184,9 @@ def _note(word: str, style: str, rule: str, words: str, page: Page) -> list[Line
     return hang(label, words, page, indent=4)
 
 
-def _verdicts(plan: Plan) -> Iterable[Line]:
-    rows = [_row(was, now) for was, now in zip(plan.before.verdicts, plan.after.verdicts, strict=True)]
+def verdict_changes(before: Report, after: Report) -> Iterable[Line]:
+    """Yield what each loader made of it and makes of it now."""
+    rows = [_row(was, now) for was, now in zip(before.verdicts, after.verdicts, strict=True)]
     widths = columns([row[:3] for row in rows]) if rows else []
     for row in rows:
         cells = [[pad(cell, wide), Segment("  ")] for cell, wide in zip(row[:3], widths, strict=True)]

@@ -34,7 +34,7 @@ class LocalSource:
 
     def read_many(self, spans: Sequence[Span]) -> list[bytes | Unavailable]:
         """Return the bytes of each span; a file is opened once for neighbouring spans."""
-        return read_spans(spans, self._open)
+        return read_spans(spans, self.descriptor)
 
     def _scan(self, directory: str, prefix: str, depth: int) -> Iterator[tuple[str, Stat]]:
         try:
@@ -68,7 +68,8 @@ class LocalSource:
         found = os.stat(real)
         return None if stat.S_ISDIR(found.st_mode) else stat_file(real, found)
 
-    def _open(self, name: str) -> int | Unavailable:
+    def descriptor(self, name: str) -> int | Unavailable:
+        """Open the file ``name`` for reading; the caller closes it."""
         known = self.entries().get(name)
         if known is None or known.state != "here":
             return Unavailable(f"{name}: {known.state if known else 'no such file'}")

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import accumulate
 from typing import NamedTuple
 
 from .base import Source, Span, Stat, Unavailable
 
 
 class Layer(NamedTuple):
-    """One file: ``head``, then the bytes of ``base`` from ``skip`` on, ``size`` bytes in all."""
+    """One file: ``head``, then the ``spans`` of the source underneath one after the other."""
 
-    size: int
     head: bytes = b""
-    base: str = ""
-    """The file of the source underneath, "" for a file that is ``head`` alone."""
-    skip: int = 0
+    spans: Sequence[tuple[str, int, int]] = ()
+    """File, offset and length in bytes."""
+
+    @property
+    def size(self) -> int:
+        """Bytes in all."""
+        return len(self.head) + sum(length for _, _, length in self.spans)
 
 
 class Overlay:
@@ -24,7 +29,7 @@ class Overlay:
     def __init__(self, source: Source, layers: Mapping[str, Layer | None], label: str | None = None) -> None:
         self.label = source.label if label is None else label
         self._source = source
-        self._layers = dict(layers)
+        self._layers = {name: None if layer is None else _Placed(layer) for name, layer in layers.items()}
 
     def entries(self) -> dict[str, Stat]:
         """Return every file, in order of name."""
@@ -48,14 +53,30 @@ class Overlay:
         if layer is None:
             return [Unavailable(f"{span.path}: no such file")]
         end = layer.size if span.length is None else min(layer.size, span.start + span.length)
-        if span.start >= end:
-            return [b""]
-        here = len(layer.head)
-        parts: list[bytes | Unavailable | Span] = [layer.head[span.start : min(end, here)]]
-        if layer.base and end > here:
-            begin = max(span.start, here)
-            parts.append(Span(layer.base, layer.skip + begin - here, end - begin))
-        return parts
+        return list(layer.between(span.start, end)) if span.start < end else [b""]
+
+
+class _Placed:
+    """A layer and where in the file each of its parts begins."""
+
+    def __init__(self, layer: Layer) -> None:
+        self._head = layer.head
+        self._spans = layer.spans
+        self._begins = list(accumulate((length for *_, length in layer.spans), initial=len(layer.head)))
+        self.size = self._begins[-1]
+
+    def between(self, start: int, end: int) -> Iterator[bytes | Span]:
+        """Yield what stands from byte ``start`` to byte ``end``."""
+        if start < len(self._head):
+            yield self._head[start:end]
+        for number in range(max(bisect_right(self._begins, start) - 1, 0), len(self._spans)):
+            file, offset, length = self._spans[number]
+            begin = max(start - self._begins[number], 0)
+            length = min(length, end - self._begins[number])
+            if length <= 0:
+                return
+            if begin < length:
+                yield Span(file, offset + begin, length - begin)
 
 
 def _joined(parts: Sequence[bytes | Unavailable]) -> bytes | Unavailable:

@@ -27,9 +27,10 @@ class SingleSource:
 
     def read_many(self, spans: Sequence[Span]) -> list[bytes | Unavailable]:
         """Return the bytes of each span."""
-        return read_spans(spans, self._open)
+        return read_spans(spans, self.descriptor)
 
-    def _open(self, name: str) -> int | Unavailable:
+    def descriptor(self, name: str) -> int | Unavailable:
+        """Open the file ``name`` for reading; the caller closes it."""
         if name != self._name:
             return Unavailable(f"{name}: no such file")
         if self.entries()[name].state == "pointer":

@@ -1,0 +1,1 @@
+"""A checkpoint written anew into a directory of its own: plan, proof on an overlay, streamed copy. Never in place."""

@@ -1,0 +1,101 @@
+"""Bytes from one file to another by the shortest way the system has: shared, copied by the kernel, else read and
+written."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable, Iterable, Iterator
+
+from ..fixing.disk import Disk
+
+Advance = Callable[[int], None]
+"""Called with the number of bytes that were written."""
+
+STEP = 64 * 1024 * 1024
+"""Bytes asked of the kernel at a time: often enough for a progress bar and for Ctrl-C."""
+BUFFER = 4 * 1024 * 1024
+"""Bytes in memory where they have to be read and written."""
+_NEW = os.O_RDWR | os.O_CREAT | os.O_TRUNC | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+_NEW |= getattr(os, "O_CLOEXEC", 0)
+_OTHER_WAY = frozenset(
+    {errno.EXDEV, errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.EPERM, errno.EBADF, errno.ETXTBSY}
+)
+"""``copy_file_range(2)``: this kernel, or this pair of file systems, cannot."""
+
+
+class Copier(Disk):
+    """A disk that puts files together from pieces of others. ``kernel`` is cleared once the kernel said it cannot."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kernel = hasattr(os, "copy_file_range")
+
+    def gather(
+        self, path: str, head: bytes, pieces: Iterable[tuple[int, int, int]], advance: Advance
+    ) -> None:
+        """Write a new file: ``head``, then the pieces (descriptor, offset, length). Not durable before ``sync``.
+
+        Raises OSError; EIO where a source ends before its piece does.
+        """
+        file = self.call(os.open, path, _NEW, 0o666)
+        try:
+            self._put(file, head)
+            end = len(head)
+            advance(end)
+            for source, offset, length in pieces:
+                for begin, stop in _filled(source, offset, length):
+                    self.call(os.lseek, file, end + begin - offset, os.SEEK_SET)
+                    self._span(source, begin, stop - begin, file, advance)
+                end += length
+            self.call(os.ftruncate, file, end)  # a hole at the end
+        finally:
+            os.close(file)
+
+    def _span(self, source: int, offset: int, length: int, file: int, advance: Advance) -> None:
+        """Copy ``length`` bytes to where ``file`` stands."""
+        while length:
+            size = min(length, STEP)
+            count = self._kernel(source, offset, size, file) if self.kernel else 0
+            if not count:
+                self.call(os.lseek, source, offset, os.SEEK_SET)
+                chunk = self.call(os.read, source, min(size, BUFFER))
+                if not chunk:
+                    raise OSError(errno.EIO, "a source file ended early; it changed while it was read")
+                self._put(file, chunk)
+                count = len(chunk)
+            offset += count
+            length -= count
+            advance(count)
+
+    def _kernel(self, source: int, offset: int, size: int, file: int) -> int:
+        """Return how many bytes the kernel copied, 0 where they have to be read and written."""
+        try:
+            return int(self.call(os.copy_file_range, source, file, size, offset))
+        except OSError as error:
+            if error.errno not in _OTHER_WAY:
+                raise
+            self.kernel = False
+            return 0
+
+
+def _filled(source: int, offset: int, length: int) -> Iterator[tuple[int, int]]:
+    """Yield the ranges of a piece that hold data: what is a hole in the source stays one."""
+    found = os.fstat(source)
+    blocks = getattr(found, "st_blocks", None)
+    if blocks is None or blocks * 512 >= found.st_size or not hasattr(os, "SEEK_DATA"):
+        yield (offset, offset + length)
+        return
+    end = offset + length
+    while offset < end:
+        try:
+            begin = os.lseek(source, offset, os.SEEK_DATA)
+        except OSError as error:
+            if error.errno == errno.ENXIO:  # nothing but a hole up to the end
+                return
+            yield (offset, end)
+            return
+        if begin >= end:
+            return
+        offset = min(os.lseek(source, begin, os.SEEK_HOLE), end)
+        yield (begin, offset)
