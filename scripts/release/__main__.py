@@ -110,16 +110,16 @@ def write_diffs(path: Path, taken: intake.Taken, package: Package) -> None:
 
 
 def runs(options: argparse.Namespace, path: Path) -> Iterator[str]:
-    """Record what the release does, where it was asked for, and yield how that compares."""
+    """Record what the release does, where it was asked for, and yield how what is recorded compares."""
     loader, version = path.stem, options.version
     if options.observe or options.python:
         observing.observe(loader, version, options.python or observing.environment(loader, version))
-        about = load(path, path.name).value["releases"][loader][version]
-        text = intake.with_release(path.read_text(encoding="utf-8"), loader, version, {**about, "ran": True})
-        path.write_text(text, encoding="utf-8")
     if loader != options.package or not compared.recorded(loader, version):
         yield from report.of_runs("", 0, [], "", [])
         return
+    about = load(path, path.name).value["releases"][loader][version]
+    text = intake.with_release(path.read_text(encoding="utf-8"), loader, version, {**about, "ran": True})
+    path.write_text(text, encoding="utf-8")
     since = compared.newest_recorded(loader, version)
     both, lines = compared.done_otherwise(loader, since, version)
     words, wrong = compared.agreement(loader, version)
