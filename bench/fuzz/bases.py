@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ckptdoctor.rulebook import files, recipe
-from ckptdoctor.sources.base import Stat
+from ckptdoctor.sources.base import Span, Stat
 from ckptdoctor.sources.memory import MemorySource
 
 ROOT = Path(__file__).parents[2]
@@ -41,18 +41,25 @@ def sound() -> list[dict[str, bytes]]:
     ]
 
 
+def built(example: recipe.Recipe) -> Folder:
+    """Return the checkpoint of a recipe."""
+    source = recipe.build(example)
+    known = source.entries()
+    here = [name for name, stat in known.items() if stat.state == "here"]
+    content = zip(here, source.read_many([Span(name, 0, None) for name in here]), strict=True)
+    rest = {name: stat for name, stat in known.items() if name not in here}
+    return Folder({name: data for name, data in content if isinstance(data, bytes)}, rest, source.label)
+
+
 def examples() -> list[Folder]:
     """Return the examples of all cards, bad ones and good ones, as far as they are small."""
     found = []
     for card in files.read(ROOT / "rules").cards.values():
         parts = card.value["examples"]
         for example in (*parts["bad"], *parts["good"]):
-            source = recipe.build(example)
-            here = {n: s for n, s in source.entries().items() if s.state == "here"}
-            if all(stat.size < LARGEST for stat in here.values()):
-                content = {name: bytes(source._files[name][:]) for name in here}
-                rest = {name: stat for name, stat in source.entries().items() if name not in here}
-                found.append(Folder(content, rest, source.label))
+            sizes = [stat.size for stat in recipe.build(example).entries().values() if stat.state == "here"]
+            if max(sizes, default=0) < LARGEST:
+                found.append(built(example))
     return found
 
 

@@ -87,11 +87,13 @@ def _json(ckpt: Checkpoint, edits: Sequence[Edit]) -> Iterator[Change]:
         files[INDEX] = None
     for file in files:
         raw = _raw(ckpt, file)
-        text = raw.decode("utf-8")
         try:
+            text = raw.decode("utf-8")
             text = _edited(text, [edit for edit in own if edit.file == file])
             if file == INDEX and names:
                 text = with_keys(text, "/weight_map", names)
+        except UnicodeDecodeError:
+            raise Refused(f"{file} is not UTF-8") from None
         except NoPlace as error:
             raise Refused(f"{file}: {error}") from error
         yield Replace(file, text.encode("utf-8"), raw)

@@ -7,6 +7,8 @@ import random
 import struct
 from collections.abc import Mapping
 
+import pytest
+import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
@@ -89,6 +91,15 @@ def test_any_damage_to_a_checkpoint(seed: int) -> None:
     rng = random.Random(seed)
     folder = damaged(rng.choice(bases.folders()), bases.folders(), rng)
     assert folders.complaint(folder, folders.drawn(folder, rng)) == ""
+
+
+FOUND = yaml.safe_load((ROOT / "fixtures/fuzz/folders.yaml").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("name", FOUND)
+def test_checkpoints_that_raised(name: str) -> None:
+    folder = bases.built(FOUND[name])
+    assert folders.complaint(folder, folders.everything(folder)) == ""
 
 
 literals = st.tuples(st.sampled_from(["BF16", "U8", "Z"]), st.lists(sizes)).map(list)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Mapping, Sequence
+from math import prod
 from typing import Any
 
 BYTES = {"F32": 4, "BF16": 2, "F16": 2, "U8": 1, "I8": 1, "I32": 4, "I64": 8, "F8_E4M3": 1}
@@ -26,12 +27,11 @@ def shard(
 ) -> bytes:
     """Return a sound file; ``content`` holds the bytes of those tensors that are not zero."""
     header: dict[str, Any] = {"__metadata__": metadata}
-    data = b""
+    parts, end = [], 0
     for name, (dtype, shape) in tensors.items():
-        size = BYTES[dtype]
-        for dim in shape:
-            size *= dim
-        header[name] = entry(dtype, shape, len(data), len(data) + size)
-        data += (content or {}).get(name, bytes(size))
+        size = BYTES[dtype] * prod(shape)
+        header[name] = entry(dtype, shape, end, end + size)
+        parts.append((content or {}).get(name, bytes(size)))
+        end += len(parts[-1])
     text = json.dumps(header).encode()
-    return struct.pack("<Q", len(text)) + text + data
+    return struct.pack("<Q", len(text)) + text + b"".join(parts)

@@ -76,7 +76,7 @@ class BitsAndBytes(TransformersMethod):
         stored = {s.stored.scheme.removeprefix("bnb-") for s in packed}
         nested = any(s.leaf("weight.nested_absmax") for s in packed)
         details: Facts = {}
-        if stored and quant_type not in stored:
+        if stored and str(quant_type) not in stored:
             found = ", ".join(sorted(stored))
             details = {"key": "bnb_4bit_quant_type", "declared": str(quant_type)[:20], "stored": found}
         elif stored and self.run.block.get("bnb_4bit_use_double_quant") is True and not nested:
