@@ -78,6 +78,7 @@ def examine(ckpt: Checkpoint, targets: Sequence[Target], cards: Sequence[Card]) 
         crashes=tuple(crashes),
         schemes=_schemes(ckpt, readings),
         bytes_read=ckpt.bytes_read,
+        revision=getattr(ckpt.source, "revision", None),
         weights=_weight_bytes(ckpt, readings),
         rulebook=ckpt.rulebook.digest,
         rules_run=len(cards),

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
-from ..sources.base import Span, Unavailable
+from ..sources.base import Span, Unavailable, is_remote
 from .names import Templates, join
 from .nouns import Checkpoint, Leaf, QuantState
 
@@ -64,10 +64,12 @@ def read_states(
 ) -> tuple[dict[str, QuantState], bool]:
     """Return the quantisation state of every module that has one, and whether some were inferred from their like.
 
-    All are read while they fit ``MAX_TOTAL``; beyond, one per template, shard and length speaks for the rest.
+    All are read while they fit ``MAX_TOTAL``; beyond, and over a network, one per template, shard and length speaks for
+    the rest.
     """
     wanted = list(_locate(ckpt, owner, blobs))
-    sampled = sum(blob.span.length or 0 for blob in wanted if blob.span) > MAX_TOTAL
+    total = sum(blob.span.length or 0 for blob in wanted if blob.span)
+    sampled = total > MAX_TOTAL or is_remote(ckpt.source)
     chosen = list({blob.kin: blob for blob in reversed(wanted)}.values()) if sampled else wanted
     readable = _affordable(blob for blob in chosen if blob.span)
     found: dict[tuple[object, ...] | str, QuantState] = {}

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from ..formats.declared import declarations
 from ..loaders.shared.modules import family
 from ..model import Hit, Location, Skip
+from ..sources.base import is_remote
 from .base import Context, Params
 
 _FOUR = re.compile(r"(?:^|[-_.])(?:bnb-?)?(?:4-?bit|nf4|fp4|int4|w4a16)(?:$|[-_.])")
@@ -33,6 +34,6 @@ def hub_shaped(context: Context, params: Params) -> Iterator[Hit | Skip]:
     """Yield a relative path spelt exactly like a model on the Hub, under one of the organisations ``orgs``."""
     org, slash, name = context.ckpt.label.partition("/")
     orgs = str(params["orgs"]).split()
-    remote = getattr(context.ckpt.source, "revision", None) is not None
+    remote = is_remote(context.ckpt.source)
     if slash and name and "/" not in name and org.lower() in orgs and not remote:
         yield Hit({"org": org, "name": name[:100]}, (Location(""),))

@@ -23,7 +23,9 @@ _CONFIG = (
     "Settings file. Default: ckptdoctor.toml or [tool.ckptdoctor] of pyproject.toml, here or above, "
     "but then without its rules and plug-ins."
 )
-_BASE = "The model that an adapter is to be put on; only its config and headers are read."
+_BASE = (
+    "The model (here or on the Hub) that an adapter is to be put on; only its config and headers are read."
+)
 _FAIL_ON = (
     "Exit with 1 from this severity on (default error), or where a loader that is named or installed "
     "has no verdict (unknown). May be given twice."
@@ -57,11 +59,12 @@ def options(command: _Command) -> _Command:
 @click.argument("checkpoints", metavar="CHECKPOINT...", nargs=-1, required=True)
 @options
 @click.option("--write-baseline", metavar="FILE", help="Accept what is found now, and exit with 0.")
-@click.option("--base", metavar="DIR", help=_BASE)
+@click.option("--base", metavar="MODEL", help=_BASE)
 def check(checkpoints: tuple[str, ...], **given: Any) -> int:
     """Check whether a checkpoint will load, at which precision, and if not, what to change.
 
-    CHECKPOINT is a directory, a .safetensors file, or a directory with several checkpoints below it. Only
-    headers and JSON are read, never the weights.
+    CHECKPOINT is a directory, a .safetensors file, a directory with several checkpoints below it, or a
+    model on the Hub: org/name, org/name@revision, hf://name or its page. Only headers and JSON are read (of
+    the Hub: fetched), never the weights.
     """
-    return checking.run([inputs.existing(path) for path in checkpoints], checking.Options(**given))
+    return checking.run([inputs.checkpoint(path) for path in checkpoints], checking.Options(**given))

@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
@@ -21,6 +21,9 @@ from . import accepted, inputs
 from .exits import DEBUG, NO_VERDICT, OK, worst_code
 from .output import here, page_for, write
 from .progress import Progress
+
+if TYPE_CHECKING:
+    from ..sources.base import Source
 
 
 class Options(NamedTuple):
@@ -106,12 +109,34 @@ class _Places:
                 self.failed[path] = f"cannot be read: {error.strerror or error}"
                 places = []
             # A name rule looks at the path as it was typed, which Path would tidy up.
-            found = [path] if places == [Path(path)] else [str(place) for place in places]
+            found = (
+                [path] if inputs.on_hub(path) or places == [Path(path)] else [str(place) for place in places]
+            )
             if not found:
                 self.failed.setdefault(path, "no safetensors file, shard index or config here or below")
             elif len(found) > 1 and len(paths) == 1:
                 self.below = path
             self.found += found or [path]
+        self._open: dict[str, Source] = {}
+
+    def source(self, path: str) -> Source:
+        """Return what ``path`` stands for, opened once. Raises OSError."""
+        from ..sources import open_source
+
+        if path not in self._open:
+            self._open[path] = open_source(path)
+        return self._open[path]
+
+    def is_adapter(self, path: str) -> bool:
+        """Tell whether ``path`` is an adapter's directory: it has adapter_config.json and no config.json."""
+        if not inputs.on_hub(path):
+            return inputs.is_adapter(path)
+        try:
+            there = self.source(path).entries()
+        except OSError as error:
+            self.failed[path] = str(error)
+            return False
+        return "adapter_config.json" in there and "config.json" not in there
 
 
 class _Run:
@@ -131,15 +156,15 @@ class _Run:
     def reports(self, places: _Places) -> list[Report]:
         """Return one report per place; one that cannot be read has a report that says so."""
         for path in places.found:  # a target nobody knows is found out before anything is read
-            self._for(path)
+            self._for(path, places)
         return [
-            _unchecked(path, places.failed[path]) if path in places.failed else self._look(path)
+            _unchecked(path, places.failed[path]) if path in places.failed else self._look(path, places)
             for path in places.found
         ]
 
-    def _for(self, path: str) -> tuple[Target, ...]:
+    def _for(self, path: str, places: _Places) -> tuple[Target, ...]:
         texts = self._options.targets or self._settings.at(path).targets
-        adapter = not texts and inputs.is_adapter(path)
+        adapter = not texts and places.is_adapter(path)
         key = ("adapter",) if adapter else texts
         if key not in self._targets:
             self._targets[key] = inputs.targets(texts, self._rulebook, adapter=adapter)
@@ -147,15 +172,14 @@ class _Run:
                 inputs.comparable(self._targets[key])
         return self._targets[key]
 
-    def _look(self, path: str) -> Report:
+    def _look(self, path: str, places: _Places) -> Report:
         from ..engine import check_source
-        from ..sources import open_source
 
         try:
             with Progress(Path(path).name) as progress:
                 return check_source(
-                    open_source(path),
-                    self._for(path),
+                    places.source(path),
+                    self._for(path, places),
                     self._rulebook,
                     metadata_only=self._options.metadata_only or path in self._options.pointers,
                     progress=progress,

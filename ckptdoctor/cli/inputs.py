@@ -26,6 +26,18 @@ def existing(path: str) -> str:
     raise click.UsageError(f"{clean(path)}: no such file or directory." + (f" {hint}" if hint else ""))
 
 
+def checkpoint(path: str) -> str:
+    """Return ``path`` if it is there or names a model on the Hub, else raise UsageError."""
+    return path if on_hub(path) else existing(path)
+
+
+def on_hub(path: str) -> bool:
+    """Tell whether ``path`` is nothing here and names a model on the Hub. Asks nobody."""
+    from ..sources.hub.names import hub_name
+
+    return not os.path.lexists(path) and hub_name(path) is not None
+
+
 def _path_hint(path: str) -> str:
     wanted = Path(path)
     try:
@@ -35,18 +47,34 @@ def _path_hint(path: str) -> str:
     close = _closest(wanted.name, names)
     if close:
         return f"Did you mean {clean(str(wanted.with_name(close)))}?"
-    if re.fullmatch(r"[\w.-]+/[\w.-]+", path):
-        return f"To check a model of the Hub, fetch it first: hf download {path} --local-dir {wanted.name}"
+    if on_hub(path):
+        return f"To do this with a model of the Hub, fetch it first: hf download {path} --local-dir {wanted.name}"
+    if re.fullmatch(r"[\w-][\w.-]*", path):
+        return f"A model of the Hub: hf://{path}"
     return ""
 
 
 def base(path: str) -> Source:
-    """Return the model that ``--base`` names; raise UsageError for anything but a directory with a config.json."""
+    """Return the model that ``--base`` names, here or on the Hub; raise UsageError unless it has a config.json."""
     from ..sources import open_source
 
+    if on_hub(path):
+        return _hub_base(path)
     if not Path(existing(path), "config.json").is_file():
         raise click.UsageError(f"--base {clean(path)}: expected a model directory, with a config.json in it.")
     return open_source(path)
+
+
+def _hub_base(path: str) -> Source:
+    from ..sources import open_source
+
+    try:
+        source = open_source(path)
+    except OSError as error:
+        raise click.UsageError(f"--base {clean(str(error))}") from error
+    if "config.json" not in source.entries():
+        raise click.UsageError(f"--base {clean(path)}: expected a model, with a config.json in it.")
+    return source
 
 
 def is_adapter(path: str) -> bool:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
 from .base import Source
 from .local import LocalSource
 from .single import SingleSource
+
+if TYPE_CHECKING:
+    from .hub.names import HubName
 
 __all__ = ["SourceError", "open_source"]
 
@@ -16,15 +20,31 @@ class SourceError(OSError):
 
 
 def open_source(path: str | os.PathLike[str]) -> Source:
-    """Return the source for a local directory or one ``.safetensors`` file.
+    """Return the source for a local directory, one ``.safetensors`` file, or a model on the Hub.
 
-    Raises SourceError, with a message for the user, for anything else. Never touches the network.
+    A text that is no path here but names a model on the Hub (``org/name@revision``, ``hf://…``) is read there, over
+    the network; ``sources/hub/names.py`` says which do. Raises OSError, with a message for the user, for anything else.
     """
     text = os.fspath(path)
     if os.path.isdir(text):
         return LocalSource(text)
     if not os.path.lexists(text):
+        from .hub.names import hub_name
+
+        name = hub_name(text)
+        if name is not None:
+            return _on_hub(name)
         raise SourceError(f"{text}: no such file or directory")
     if text.endswith(".safetensors"):
         return SingleSource(text)
     raise SourceError(f"{text}: neither a directory nor a .safetensors file")
+
+
+def _on_hub(name: HubName) -> Source:
+    try:
+        from .hub.source import HubSource
+    except ModuleNotFoundError as error:
+        raise SourceError(
+            f"{name.repo}: no such directory here; to read it on the Hub: pip install 'ckptdoctor[hub]'"
+        ) from error
+    return HubSource(name)

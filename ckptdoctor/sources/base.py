@@ -1,4 +1,4 @@
-"""What a source of bytes is: the protocol shared by disk, memory, corpus rows, overlays and (later) the Hub."""
+"""What a source of bytes is: the protocol shared by disk, memory, corpus rows, overlays and the Hub."""
 
 from __future__ import annotations
 
@@ -28,6 +28,11 @@ class Span(NamedTuple):
     path: str
     start: int
     length: int | None
+
+
+def is_remote(source: Source) -> bool:
+    """Whether bytes come over a network: a commit is known then, and every read costs a round trip."""
+    return getattr(source, "revision", None) is not None
 
 
 class Source(Protocol):
