@@ -10,6 +10,8 @@ from .exits import FINDINGS, NO_VERDICT, OK
 from .interpreters import place
 from .output import page_for, write
 
+_FOR = "What --make is to install: vllm==0.32.0, transformers==5.23.0 or peft."
+_DEVICE = "What --make installs for. vLLM for CPUs is another package than vLLM for CUDA."
 _PYTHON = "Another interpreter, virtual environment or site-packages directory to look at."
 
 
@@ -18,11 +20,26 @@ _PYTHON = "Another interpreter, virtual environment or site-packages directory t
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @click.option("--output", metavar="FILE", help="Write the report there instead of to the screen.")
 @click.option("--verbose", is_flag=True, help="What each statement rests on, with links.")
-def env(python: str | None, form: str, output: str | None, verbose: bool) -> int:
+@click.option(
+    "--make", "folder", metavar="DIR", help="Make an environment there that has the loader of --for."
+)
+@click.option("--for", "target", metavar="TARGET", default="vllm", show_default=True, help=_FOR)
+@click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cuda", show_default=True, help=_DEVICE)
+def env(
+    python: str | None,
+    form: str,
+    output: str | None,
+    verbose: bool,
+    folder: str | None,
+    target: str,
+    device: str,
+) -> int:
     """List torch, transformers, vLLM, Unsloth and what goes with them, and whether their versions fit.
 
     Versions are read from the names of installed distributions; nothing is imported. Exit codes: 0 they go together,
     1 they do not, 3 none of them is installed.
+
+    With --make nothing is listed: a new environment is made, by uv where it is installed, else by venv and pip.
     """
     from .. import ruledata
     from ..environment import examine
@@ -30,8 +47,12 @@ def env(python: str | None, form: str, output: str | None, verbose: bool) -> int
     from ..render import environment as rendering
     from ..targets import distributions
 
-    interpreter, paths = place(python)
     rulebook = ruledata.load()
+    if folder is not None:
+        from .making import make
+
+        return make(folder, target, device, python, rulebook)
+    interpreter, paths = place(python)
     found = distributions(rulebook, paths)
     judged = examine({package: version for package, (_, version) in found.items()}, rulebook)
     names = {package: name for package, (name, _) in found.items()}

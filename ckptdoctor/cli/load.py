@@ -15,10 +15,14 @@ from .output import page_for, say, write
 
 if TYPE_CHECKING:
     from ..probe.loading import Result
+    from ..ruledata import Rulebook
 
 _FOR = "vllm, transformers or peft, with versions if the environment is to have just these: vllm==0.32.0."
 _PYTHON = "The interpreter, or virtual environment, that has the loader. Default: the one ckptdoctor runs in."
 _STAGE = "How far: build the model without its weights, load the weights, or run it once as well."
+_RECIPE = (
+    "Where the check was wrong: write the smallest checkpoint with random values that shows it, for a report."
+)
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 _GB = 1e9
 
@@ -45,6 +49,7 @@ _GB = 1e9
 )
 @click.option("--memory", metavar="GB", type=click.FloatRange(0.1), help="End the load when it takes more.")
 @click.option("--base", metavar="DIR", help="The model that an adapter is to be put on.")
+@click.option("--recipe", metavar="OUT", help=_RECIPE)
 @click.option("--trust-remote-code", is_flag=True, help="Let the loader run code that the checkpoint brings.")
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @click.option("--output", metavar="FILE", help="Write the report there instead of to the screen.")
@@ -57,6 +62,7 @@ def load(
     timeout: float,
     memory: float | None,
     base: str | None,
+    recipe: str | None,
     trust_remote_code: bool,
     form: str,
     output: str | None,
@@ -72,6 +78,7 @@ def load(
     from ..probe.loading import Wanted
     from ..probe.loading import load as test_load
     from ..probe.process import Limits
+    from ..probe.reporting import report
     from ..render import loaded
     from ..ruledata import load as load_rulebook
     from .loading import Stages
@@ -91,14 +98,49 @@ def load(
         write(text, output, color=page.color)
     except OSError as error:
         raise click.UsageError(f"--output {output}: {error.strerror or error}") from error
+    if result.agrees is False:
+        say("the check was wrong here. Please report it; this has no path and no token in it:")
+        click.echo(report(result), err=True)
+    if recipe is not None:
+        _recipe(result, recipe, rulebook)
     return exit_code(result)
+
+
+def _recipe(result: Result, recipe: str, rulebook: Rulebook) -> None:
+    """Write a small checkpoint that goes wrong in the same way, and say what came of it."""
+    from ..probe.loading import load as test_load
+    from ..probe.recipe import smallest
+
+    if result.agrees is not False:
+        say("the check was not wrong here: no recipe is written")
+        return
+    out = Path(recipe)
+    if out.exists() or not out.absolute().parent.is_dir():
+        raise click.UsageError(f"--recipe {clean(recipe)}: expected a new directory in one that is there.")
+
+    def shows(place: Path) -> bool:
+        again = test_load(result.wanted._replace(checkpoint=str(place.absolute())), rulebook)
+        if again.log is not None:
+            Path(again.log).unlink(missing_ok=True)
+        same = again.judged.outcome == result.judged.outcome
+        return same and again.predicted.outcome == result.predicted.outcome
+
+    cut = smallest(Path(result.wanted.checkpoint), out, shows)
+    if cut is None:
+        say("no checkpoint with random values shows it: its values matter, or a file cannot be parsed")
+        return
+    left = f"{cut.layers} layer{'' if cut.layers == 1 else 's'}" if cut.layers else "every layer"
+    say(
+        f"{recipe}: {left}{', a vocabulary of 64' if cut.vocabulary else ''}, random values; it shows the same"
+    )
 
 
 def exit_code(result: Result) -> int:
     """Return the exit code of a load."""
     if result.failure is not None or result.judged.outcome == "unknown" or result.changed:
         return NO_VERDICT
-    return OK if result.judged.outcome == "ok" and result.agrees is not False else FINDINGS
+    good = result.judged.outcome == "ok" and result.agrees is not False
+    return OK if good and result.predicted.outcome in ("ok", "unknown") else FINDINGS
 
 
 def _directory(checkpoint: str) -> str:

@@ -25,6 +25,8 @@ from typing import Any
 
 SUBREAPER, DEATH_SIGNAL = 36, 1  # linux/prctl.h
 TICK_S = 0.1
+MEASURE_S, IDLE_S, SHARED_S = 0.1, 0.5, 2.0
+"""How often: memory is measured where it is limited, and where it is not; mapped segments are looked up."""
 HEAD, TAIL = 4 << 20, 1 << 20
 """Bytes of what the worker prints that are kept: from its beginning, and from its end."""
 DONE = b"d"
@@ -171,6 +173,7 @@ class Watch:
         self.why = ""
         self.peak = 0
         self.segments: set[str] = set()
+        self.next_shared = 0.0
         reading, writing = os.pipe()
         self.worker = subprocess.Popen(
             order["command"],
@@ -189,6 +192,7 @@ class Watch:
     def run(self) -> None:
         """Watch until one of the ends that there are."""
         looked, done = 0.0, False
+        often = MEASURE_S if self.order["memory"] else IDLE_S
         while not self.why:
             ready, _, _ = select.select([self.order["life"], self.output], [], [], TICK_S)
             if self.output in ready:
@@ -197,7 +201,7 @@ class Watch:
                 said = os.read(self.order["life"], 1)
                 done = done or said == DONE
                 self.why = "" if said else ("asked" if done else "gone")
-            if time.monotonic() - looked >= TICK_S:
+            if time.monotonic() - looked >= often or self.worker.poll() is not None:
                 looked = time.monotonic()
                 self.look()
 
@@ -207,7 +211,9 @@ class Watch:
             self.why = self.why or "ended"
             return
         pids = family()
-        self.segments |= shared_memory(pids)
+        if time.monotonic() >= self.next_shared:
+            self.next_shared = time.monotonic() + SHARED_S
+            self.segments |= shared_memory(pids)
         size = resident(pids)
         self.peak = max(self.peak, size)
         if self.order["memory"] and size > self.order["memory"]:

@@ -30,6 +30,7 @@ def judge(seen: Mapping[str, Any]) -> Seen:
     corrupt = bool(
         never
         or seen.get("unscaled")
+        or seen.get("dropped")
         or seen.get("differ_from_file")
         or seen.get("logits_finite") is False
         or twin.get("differ")
@@ -49,6 +50,7 @@ def judge(seen: Mapping[str, Any]) -> Seen:
 _CORRUPT = {
     "never_written": "never written",
     "unscaled": "codes taken for weights",
+    "dropped": "stored and dropped",
     "differ_from_file": "not the values in the file",
     "otherwise": "held otherwise than stored",
 }

@@ -17,6 +17,7 @@ SHOWN = 6
 KINDS = {
     "never_written": "never written: they hold whatever was in memory",
     "unscaled": "codes taken for weights, their scales were not read",
+    "dropped": "in the file and dropped, though the model has others of their kind",
     "differ_from_file": "not the values in the file",
     "otherwise": "held otherwise than stored",
     "missing": "missing in the file",

@@ -24,6 +24,8 @@ from tests.support.shipped import parse_target
 LIVE = {name: os.environ.get(name, "") for name in ("CKPTDOCTOR_TF5", "CKPTDOCTOR_TF4")}
 UNSETTLED = {"ct-mixed-module-missing", "lists-one-dense-part-of-name"}
 """A missing weight_shape is whatever was in memory: wrong numbers one day, an error in the forward the next."""
+CLOSER = {"lora-extra-pair"}
+"""Recorded as `ok` beside a twin that lacks the same tensors; who looks at the file sees that they were dropped."""
 pytestmark = pytest.mark.slow
 
 
@@ -44,7 +46,14 @@ def live(name: str, version: str) -> tuple[dict[str, str], list[Record]]:
 def test_the_real_loader_still_does_what_was_recorded(name: str, version: str) -> None:
     recorded, found = live(name, version)
     assert {record.versions["transformers"] for record in found} == {version}
-    differ = {r.case: (recorded[r.case], r.outcome) for r in found if recorded[r.case] != r.outcome}
+    meant = {case.id: case.outcome for case in load_cases()}
+    differ = {
+        r.case: (recorded[r.case], r.outcome)
+        for r in found
+        if meant[r.case](recorded[r.case]) != meant[r.case](r.outcome)
+    }
+    for case in CLOSER & differ.keys():
+        assert differ.pop(case) == ("ok", "corrupt")
     for case in UNSETTLED & differ.keys():
         assert set(differ.pop(case)) == {"corrupt", "fails-late"}
     assert differ == {}

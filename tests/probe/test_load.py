@@ -26,7 +26,7 @@ import torch
 whole = torch.nn.Module.train
 def train(model, mode=True):
     if hasattr(model, "lm_head"):
-        model.model.layers[1].mlp.down_proj.weight.data[-1] *= 2
+        model.model.layers[0].mlp.down_proj.weight.data[-1] *= 2
     return whole(model, mode)
 torch.nn.Module.train = train
 """
@@ -41,6 +41,15 @@ def load(*args: str) -> tuple[int, dict[str, Any]]:
     if found["log"]:
         Path(found["log"]).unlink()
     return done.returncode, found
+
+
+def spoiled(place: Path) -> str:
+    """Make an interpreter whose torch spoils a model once it is loaded."""
+    (place / "sitecustomize.py").write_text(SPOILED, encoding="utf-8")
+    python = place / "python"
+    python.write_text(f'#!/bin/sh\nPYTHONPATH="{place}" exec "{PYTHON}" "$@"\n', encoding="utf-8")
+    python.chmod(0o755)
+    return str(python)
 
 
 def broken(name: str, into: Path) -> str:
@@ -67,14 +76,30 @@ def test_a_silent_loss_is_corrupt_and_as_predicted(tmp_path: Path) -> None:
 
 def test_other_values_than_in_the_file_are_corrupt_and_a_mistake_of_ours(tmp_path: Path) -> None:
     """A torch that doubles the last row of one matrix once the model is loaded stands for a loader's own mistake."""
-    (tmp_path / "sitecustomize.py").write_text(SPOILED, encoding="utf-8")
-    python = tmp_path / "python"
-    python.write_text(f'#!/bin/sh\nPYTHONPATH="{tmp_path}" exec "{PYTHON}" "$@"\n', encoding="utf-8")
-    python.chmod(0o755)
-    code, found = load(str(SOUND / "llama-bf16"), "--python", str(python), "--stage", "weights")
+    code, found = load(str(SOUND / "llama-bf16"), "--python", spoiled(tmp_path), "--stage", "weights")
     assert (code, found["stage"], found["outcome"], found["agrees"]) == (1, "loaded", "corrupt", False)
-    assert found["compared"]["differ"] == ["model.layers.1.mlp.down_proj.weight"]
+    assert found["compared"]["differ"] == ["model.layers.0.mlp.down_proj.weight"]
     assert found["predicted"]["outcome"] == "ok"
+
+
+def test_a_mistake_of_ours_makes_a_report_and_a_recipe(tmp_path: Path) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "ckptdoctor",
+        "load",
+        str(SOUND / "llama-bf16"),
+        "--python",
+        spoiled(tmp_path),
+    ]
+    command += ["--stage", "weights", "--device", "cpu", "--recipe", str(tmp_path / "recipe")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "NOT as predicted" in done.stdout
+    assert "observed: corrupt at loaded" in done.stderr
+    assert "it shows the same" in done.stderr
+    assert str(SOUND) not in done.stderr
+    assert (tmp_path / "recipe" / "model.safetensors").stat().st_size < 722_176
 
 
 def test_a_failure_has_its_rule(tmp_path: Path) -> None:

@@ -39,6 +39,7 @@ NF4_UPPER = (0.0795803, 0.1609302, 0.2461123, 0.33791524, 0.44070983, 0.562617, 
 FP4 = (0.0, 0.0052083335, 0.6666667, 1.0, 0.33333334, 0.5, 0.16666667, 0.25)
 FOUR_BITS = {"nf4": NF4 + NF4_UPPER, "fp4": (*FP4, *(-value for value in FP4))}
 """What the codes stand for in bitsandbytes' kernels, which do not look at the table in the file."""
+FLOATS = (torch.float32, torch.float16, torch.bfloat16)
 ALIASES = {
     "gate_proj": ("gate_proj", "w1"),
     "up_proj": ("up_proj", "w3"),
@@ -70,12 +71,15 @@ class Compared:
         self.same: list[str] = []
         self.differ: list[str] = []
         self.unknown: list[str] = []
+        self.used: set[str] = set()
+        """Stored tensors that some parameter is made of."""
 
     def add(self, name: str, pieces: Sequence[Piece]) -> None:
         """Compare one parameter."""
         if self.stored is None or not pieces:
             self.unknown.append(name)
             return
+        self.used |= {piece.name for piece in pieces}
         answers = {matches(piece, self.stored) for piece in pieces}
         place = self.differ if False in answers else self.unknown if None in answers else self.same
         place.append(name)
@@ -112,8 +116,15 @@ def _decoder(name: str, entry: Entry, stored: Stored, state: dict[str, Any] | No
     module = name.rpartition(".")[0]
     if state is not None:
         return "four"
-    if entry.dtype == "I8" and f"{module}.SCB" in stored.entries:
+    if entry.dtype in ("I8", "U8") and f"{module}.SCB" in stored.entries:
         return "eight"
+    scales = stored.entries.get(f"{module}.weight_scale_inv")
+    if entry.dtype == "F8_E4M3" and scales is not None:
+        whole = len(scales.shape) == len(entry.shape) == 2
+        fits = whole and not any(
+            size % count for size, count in zip(entry.shape, scales.shape, strict=True) if count
+        )
+        return "blocks" if fits and all(scales.shape) else None
     return "" if entry.dtype in ("BF16", "F16", "F32", "F64") else None
 
 
@@ -128,10 +139,26 @@ def _row(
     kind = TYPES[entry.dtype]
     size = width * kind.itemsize
     row = tensor(stored.read(name, number * size, (number + 1) * size), kind)
+    if decoder == "blocks":
+        return row.float() * _block_scales(name, number, stored)
     if decoder == "eight":
+        if kind != torch.int8:
+            raise TypeError(entry.dtype)
         scale = tensor(stored.read(f"{name.rpartition('.')[0]}.SCB"), torch.float32)[number]
         return row.float() * scale / 127
     return row
+
+
+def _block_scales(name: str, number: int, stored: Stored) -> torch.Tensor:
+    """The scale of every number of row `number` of a weight in blocks, which are as large as the scales are few."""
+    module = name.rpartition(".")[0]
+    weight, scales = stored.entries[name], stored.entries[f"{module}.weight_scale_inv"]
+    height, width = (size // count for size, count in zip(weight.shape, scales.shape, strict=True))
+    kind = TYPES[scales.dtype]
+    size = scales.shape[1] * kind.itemsize
+    place = number // height * size
+    row = tensor(stored.read(f"{module}.weight_scale_inv", place, place + size), kind).float()
+    return row.repeat_interleave(width)
 
 
 def four_bit(name: str, first: int, count: int, stored: Stored, state: Mapping[str, Any]) -> torch.Tensor:
@@ -146,20 +173,34 @@ def four_bit(name: str, first: int, count: int, stored: Stored, state: Mapping[s
     block = int(state["blocksize"])
     numbers = torch.arange(first, first + count) // block
     low, high = int(numbers[0]), int(numbers[-1]) + 1
-    scales = _companion(name, "absmax", low, high, stored)
-    if "nested_blocksize" in state:
+    nested = "nested_blocksize" in state
+    scales = _companion(name, "absmax", low, high, stored, (torch.uint8,) if nested else FLOATS)
+    if nested:
         table = _companion(name, "nested_quant_map", 0, 256, stored)
         size = int(state["nested_blocksize"])
         outer = _companion(name, "nested_absmax", low // size, (high - 1) // size + 1, stored)
         places = torch.arange(low, high) // size - low // size
         scales = table[scales.long()] * outer[places] + float(state["nested_offset"])
-    return torch.tensor(FOUR_BITS[str(state["quant_type"])])[codes] * scales[numbers - low]
+    return torch.tensor(_table(name, stored, state))[codes] * scales[numbers - low]
 
 
-def _companion(name: str, role: str, first: int, last: int, stored: Stored) -> torch.Tensor:
-    """Numbers `first` to `last` of a companion; KeyError where it is not stored."""
+def _table(name: str, stored: Stored, state: Mapping[str, Any]) -> tuple[float, ...]:
+    """What the codes stand for: the table in the file where it is one that kernels have, else that of the type."""
+    found = tensor(stored.read(f"{name}.quant_map"), torch.float32).tolist()
+    for table in FOUR_BITS.values():
+        if len(found) == len(table) and all(abs(a - b) < 1e-5 for a, b in zip(found, table, strict=True)):
+            return table
+    return FOUR_BITS[str(state["quant_type"])]
+
+
+def _companion(
+    name: str, role: str, first: int, last: int, stored: Stored, kinds: tuple[torch.dtype, ...] = FLOATS
+) -> torch.Tensor:
+    """Numbers `first` to `last` of a companion; KeyError where it is not stored, TypeError where as something else."""
     entry = stored.entries[f"{name}.{role}"]
     kind = TYPES[entry.dtype]
+    if kind not in kinds:
+        raise TypeError(role)
     data = stored.read(f"{name}.{role}", first * kind.itemsize, last * kind.itemsize)
     found = tensor(data, kind)
     if len(found) != last - first:

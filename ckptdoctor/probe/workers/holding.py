@@ -25,6 +25,7 @@ ADAPTER = re.compile(r"\.default(?=\.|$)")
 PLAIN = {"bf16", "f16", "f32", "f64"}
 # Companions that are compared as part of the weight, or that a loader may ignore without harm.
 BOOKKEEPING = (".SCB", ".weight_format", ".weight_shape")
+CODES = ("weight", "weight_packed", "weight_scale", "qweight", "scales")
 SCALES = (".weight_scale", ".weight_scale_inv")
 # On a machine without an accelerator transformers dequantises these on purpose, and says so.
 DEQUANTISED_ON_CPU = {"fp8", "fp8-e5m2"}
@@ -117,7 +118,7 @@ def precision(schemes: dict[str, str]) -> dict[str, str]:
     """The scheme of every template among modules, `mixed(...)` where its layers do not agree."""
     grouped: dict[str, set[str]] = {}
     for name, scheme in schemes.items():
-        grouped.setdefault(re.sub(r"\.\d+(?=\.|$)", ".*", name), set()).add(scheme)
+        grouped.setdefault(template(name), set()).add(scheme)
     return {
         name: next(iter(found)) if len(found) == 1 else f"mixed({','.join(sorted(found))})"
         for name, found in sorted(grouped.items())
@@ -144,6 +145,50 @@ def unscaled(on_disk: dict[str, str], unexpected: Iterable[str]) -> list[str]:
     return sorted(module for module in scaled if on_disk.get(module) in ("fp8", "fp8-e5m2", "int8"))
 
 
+def bare_codes(schemes: dict[str, str], stored: Stored | None) -> list[str]:
+    """The modules that hold floats and are stored as integers without anything to scale them by."""
+    if stored is None:
+        return []
+    found = []
+    for module, scheme in stored.schemes().items():
+        beside = stored.below.get(module, set()) - {"weight", "bias"}
+        if scheme in ("u8", "i8") and not beside and schemes.get(module) in PLAIN:
+            found.append(module)
+    return sorted(found)
+
+
+def dropped(model: Any, unexpected: Iterable[str]) -> list[str]:
+    """The tensors of whole layers beyond the model's last, which it has no place for though it has such layers."""
+    kinds: dict[str, set[str]] = {}
+    for name in map(template, model.state_dict()):
+        kinds.setdefault(name.partition(".*.")[0], set()).add(name)
+    layers: dict[str, list[str]] = {}
+    for name in unexpected:
+        if found := re.match(r"(.*?)\.\d+\.", name):
+            layers.setdefault(found[0], []).append(name)
+    whole = []
+    for layer, names in layers.items():
+        wanted = kinds.get(template(layer + "x").partition(".*.")[0], set())
+        if wanted and wanted <= set(map(template, names)):
+            whole += names
+    return whole
+
+
+def template(name: str) -> str:
+    """A name with every number in it replaced by `*`."""
+    return re.sub(r"\.\d+(?=\.|$)", ".*", name)
+
+
+def left_out(model: Any, missing: Iterable[str]) -> list[str]:
+    """The codes and scales of integers that no file supplied: what is there instead cannot be marked as NaN can."""
+    state = model.state_dict()
+    return [
+        name
+        for name in missing
+        if name.rpartition(".")[2] in CODES and name in state and not state[name].is_floating_point()
+    ]
+
+
 def against_files(model: Any, stored: Stored | None, schemes: dict[str, str]) -> against.Compared:
     """Every parameter and persistent buffer against the files, as the numbers it stands for where that is known."""
     found = against.Compared(stored)
@@ -152,7 +197,17 @@ def against_files(model: Any, stored: Stored | None, schemes: dict[str, str]) ->
     prefix = str(getattr(model, "base_model_prefix", ""))
     for name, tensor in supplied(model):
         parent, _, leaf = name.rpartition(".")
-        view = None if stored is None else decoded(modules.get(parent), leaf, tensor.detach())
+        module = modules.get(parent)
+        try:
+            view = None if stored is None else decoded(module, leaf, tensor.detach())
+        except (
+            Exception
+        ):  # bitsandbytes cannot make numbers of it; should the forward pass raise, that is what counts
+            found.differ.append(name)
+            continue
+        if view is not None and leaf == "weight" and misshapen(module, view):
+            found.differ.append(name)
+            continue
         if view is None or stored is None:
             found.unknown.append(name)
             continue
@@ -166,25 +221,25 @@ def against_files(model: Any, stored: Stored | None, schemes: dict[str, str]) ->
 
 def spellings(name: str) -> list[str]:
     """What a parameter may be called in the file: an adapter's name is left out there, and often the wrapper's."""
-    bare = [ADAPTER.sub("", name), ADAPTER.sub("", effective(name))]
+    bare = [name, ADAPTER.sub("", name), ADAPTER.sub("", effective(name))]
     vectors = [one.removesuffix(".weight") for one in bare if "lora_magnitude_vector" in one]
     return list(dict.fromkeys([*bare, *vectors]))
 
 
+def misshapen(module: Any, weight: torch.Tensor) -> bool:
+    """Whether a 4-bit weight stands for a matrix of another shape than its module multiplies by."""
+    if type(module).__name__ != "Linear4bit":
+        return False
+    return tuple(weight.shape) != (module.out_features, module.in_features)
+
+
 def decoded(module: Any, leaf: str, tensor: torch.Tensor) -> torch.Tensor | None:
-    """The numbers that a parameter stands for, or its codes; None where it cannot be decoded by itself."""
+    """The numbers that a parameter stands for, or its codes; None where it is not decoded by itself."""
     kind = type(module).__name__
     if type(tensor).__module__.startswith("torchao."):
         return None
-    try:
-        if (
-            leaf == "weight"
-            and kind == "Linear4bit"
-            and getattr(module.weight, "quant_state", None) is not None
-        ):
-            return four_bit(module.weight)
-        if leaf == "weight" and kind == "Linear8bitLt" and module.weight.dtype == torch.int8:
-            return eight_bit(module)
-    except Exception:  # what does not fit together is for the forward pass to judge
-        return None
+    if kind == "Linear4bit" and leaf == "weight" and getattr(module.weight, "quant_state", None) is not None:
+        return four_bit(module.weight)
+    if kind == "Linear8bitLt" and leaf == "weight" and module.weight.dtype == torch.int8:
+        return eight_bit(module)
     return tensor

@@ -136,6 +136,7 @@ class Load:
         self.info: dict[str, Any] = {}
         self.logits: torch.Tensor | None = None
         self.held: dict[str, torch.Tensor] | None = None
+        self.left_out: list[str] = []
         self.found: dict[str, Any] = {"exception": None, "precision": {}, "options": sorted(self.options)}
 
     def run(self, sound: dict[str, Any] | None) -> None:
@@ -170,6 +171,7 @@ class Load:
         self.tell("stage", stage="compare")
         self.stage = "probe"
         schemes = holding.held(self.model)
+        adapter = opened(self.path) if "base" in self.options else None
         stored = self.files()
         on_disk = {} if stored is None else stored.schemes()
         compared = holding.against_files(self.model, stored, schemes)
@@ -180,12 +182,19 @@ class Load:
             str(item[0] if isinstance(item, tuple) else item)
             for item in self.info.get("mismatched_keys") or ()
         ]
+        if adapter is not None:  # PEFT does not say what it had no place for
+            names["unexpected"] = sorted(adapter.entries.keys() - compared.used)
+            lost = names["unexpected"]
+        else:
+            lost = holding.dropped(self.model, names["unexpected"])
+        self.left_out = holding.left_out(self.model, names["missing"])
         asked = "quantization" in self.options
         self.found |= {
             **names,
             "precision": holding.precision(schemes),
             "otherwise": [] if asked else holding.otherwise_stored(schemes, on_disk),
-            "unscaled": holding.unscaled(on_disk, names["unexpected"]),
+            "unscaled": holding.unscaled(on_disk, names["unexpected"]) + holding.bare_codes(schemes, stored),
+            "dropped": lost,
             "same": len(compared.same),
             "differ_from_file": sorted(compared.differ),
             "not_compared": sorted(compared.unknown),
@@ -208,7 +217,7 @@ def observe(request: dict[str, Any], tell: Tell) -> dict[str, Any]:
             return {**found, "stage": done.stage, "environment": is_env(error, "transformers")}
     found = {**done.found, "stage": done.stage, "log": log.messages()}
     if done.model is not None:
-        found["never_written"] = sorted(unwritten.names(done.model))
+        found["never_written"] = sorted({*unwritten.names(done.model), *done.left_out})
     if done.logits is not None:
         found["logits_finite"] = bool(done.logits.isfinite().all())
     if sound is not None and done.logits is not None:
