@@ -47,10 +47,10 @@ class WorkerDied(Exception):
 
 
 class WorkerProcess:
-    """One running worker of `ckptdoctor load`, on the CPU with one thread, asked for case after case."""
+    """One running worker of `ckptdoctor load`, with one thread, asked for case after case."""
 
-    def __init__(self, python: str, loader: str) -> None:
-        self.worker = Worker(python, loader, Limits(device="cpu", threads=1))
+    def __init__(self, python: str, loader: str, device: str = "cpu") -> None:
+        self.worker = Worker(python, loader, Limits(device=device, threads=1))
         try:
             self.ready = self.worker.start()
         except Failed as failure:
@@ -103,6 +103,7 @@ def observe(
     timeout_s: float = 120.0,
     make: Callable[[Case, Path], Path] = materialise,
     identify: Callable[[Path], str] = fingerprint,
+    device: str = "cpu",
 ) -> list[Record]:
     """The record of each case, all in one worker process, a new one after each crash or time-out.
 
@@ -110,8 +111,8 @@ def observe(
     gives the `sha` of it.
     """
     records: list[Record] = []
-    process = WorkerProcess(python, loader)
-    versions, device = process.ready["versions"], process.ready["device"]
+    process = WorkerProcess(python, loader, device)
+    versions, used = process.ready["versions"], process.ready["device"]
     try:
         for case in cases:
             with tempfile.TemporaryDirectory() as scratch:
@@ -122,10 +123,10 @@ def observe(
                 except WorkerDied as death:
                     result = {"outcome": "fails", "stage": "load", "detail": str(death)}
                     process.close()
-                    process = WorkerProcess(python, loader)
+                    process = WorkerProcess(python, loader, device)
             result = cleaned(result, {scratch + "/": "", str(SOUND) + "/": "sound/", str(python): "python"})
             shown = case.options.get(loader, {})
-            records.append(record(case.id, sha, loader, versions, device, shown, result))
+            records.append(record(case.id, sha, loader, versions, used, shown, result))
     finally:
         process.close()
     return records

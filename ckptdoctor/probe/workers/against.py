@@ -7,17 +7,22 @@ file, it is counted as not compared; that is no alarm.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 
+from .pieces import Piece
 from .stored import Entry, Stored
 
 ROWS = 8
 """Rows looked at of each piece, spread over all of it."""
 ROUNDING = 1 / 64
 """A value that went through one rounding to bfloat16 differs by less than this share of the largest."""
+LONE = {"model.norm.weight"}
+OPTIONAL = ("g_idx", "weight_g_idx", "weight_shape", "qzeros", "input_scale", "bias")
+"""Leaves that are there for some and not for others, or that nobody reads."""
 REQUANTISED = 0.25
 """What four bits cost: share of the norm by which values differ that are held in another scheme than stored."""
 TYPES = {
@@ -39,28 +44,8 @@ NF4_UPPER = (0.0795803, 0.1609302, 0.2461123, 0.33791524, 0.44070983, 0.562617, 
 FP4 = (0.0, 0.0052083335, 0.6666667, 1.0, 0.33333334, 0.5, 0.16666667, 0.25)
 FOUR_BITS = {"nf4": NF4 + NF4_UPPER, "fp4": (*FP4, *(-value for value in FP4))}
 """What the codes stand for in bitsandbytes' kernels, which do not look at the table in the file."""
+FLOAT_NAMES = ("BF16", "F16", "F32", "F64")
 FLOATS = (torch.float32, torch.float16, torch.bfloat16)
-ALIASES = {
-    "gate_proj": ("gate_proj", "w1"),
-    "up_proj": ("up_proj", "w3"),
-    "down_proj": ("down_proj", "w2"),
-}
-EXPERTS = {
-    "w13_": ("gate_proj", "up_proj"),
-    "gate_up_proj": ("gate_proj", "up_proj"),
-    "w2_": ("down_proj",),
-    "down_proj": ("down_proj",),
-}
-FUSED = {"qkv_proj": ("q_proj", "k_proj", "v_proj"), "gate_up_proj": ("gate_proj", "up_proj")}
-
-
-class Piece(NamedTuple):
-    """A part of a parameter, as the numbers it stands for or as its codes, and the stored tensor it should be."""
-
-    view: torch.Tensor
-    name: str
-    alike: bool = True
-    """Whether it is held in the scheme that it is stored in."""
 
 
 class Compared:
@@ -71,18 +56,46 @@ class Compared:
         self.same: list[str] = []
         self.differ: list[str] = []
         self.unknown: list[str] = []
+        self.absent: list[str] = []
+        """Parameters that no file supplies, or not in full."""
         self.used: set[str] = set()
         """Stored tensors that some parameter is made of."""
 
     def add(self, name: str, pieces: Sequence[Piece]) -> None:
-        """Compare one parameter."""
+        """Compare one parameter; what is not stored, where its other parts are, cannot have been read."""
         if self.stored is None or not pieces:
             self.unknown.append(name)
+            return
+        if any(piece.name not in self.stored.entries for piece in pieces):
+            self.absent.append(name)
             return
         self.used |= {piece.name for piece in pieces}
         answers = {matches(piece, self.stored) for piece in pieces}
         place = self.differ if False in answers else self.unknown if None in answers else self.same
         place.append(name)
+
+    def without_source(self) -> None:
+        """Tell what no file supplies though it is named as files name it: the same of other layers is there.
+
+        A norm is made of ones and not of unwritten memory, so that no mark shows it.
+        """
+        known = {template(name) for name in (*self.same, *self.differ)}
+        known |= LONE if any(name.startswith("model.layers.") for name in self.same) else set()
+        lost = [
+            name
+            for name in self.unknown
+            if template(name) in known and name.rpartition(".")[2] not in OPTIONAL and self._unstored(name)
+        ]
+        self.absent += lost
+        self.unknown = [name for name in self.unknown if name not in set(lost)]
+
+    def _unstored(self, name: str) -> bool:
+        return self.stored is not None and name not in self.stored.entries
+
+
+def template(name: str) -> str:
+    """A name with every number in it replaced by `*`."""
+    return re.sub(r"\.\d+(?=\.|$)", ".*", name)
 
 
 def matches(piece: Piece, stored: Stored) -> bool | None:
@@ -91,8 +104,13 @@ def matches(piece: Piece, stored: Stored) -> bool | None:
     state = stored.state(piece.name)
     shape = tuple(state.get("shape") or ()) if state else entry.shape
     view = piece.view
-    if tuple(view.shape) != shape or entry.dtype not in TYPES or view.is_meta:
+    if not piece.fits:
+        return False
+    if entry.dtype not in TYPES or view.is_meta:
         return None
+    if tuple(view.shape) != shape:
+        plain = view.is_floating_point() and entry.dtype in FLOAT_NAMES and view.ndim == len(shape) == 2
+        return False if plain and tuple(view.shape) != shape[::-1] else None
     if not view.numel():
         return True
     codes = not view.is_floating_point()
@@ -125,7 +143,7 @@ def _decoder(name: str, entry: Entry, stored: Stored, state: dict[str, Any] | No
             size % count for size, count in zip(entry.shape, scales.shape, strict=True) if count
         )
         return "blocks" if fits and all(scales.shape) else None
-    return "" if entry.dtype in ("BF16", "F16", "F32", "F64") else None
+    return "" if entry.dtype in FLOAT_NAMES else None
 
 
 def _row(
@@ -229,104 +247,3 @@ def _equal(expected: torch.Tensor, found: torch.Tensor, *, codes: bool, alike: b
     if not alike:
         return bool((a - b).norm() <= REQUANTISED * b.norm())
     return bool((a - b).abs().max() <= b.abs().max() * ROUNDING)
-
-
-def pieces(
-    name: str,
-    view: torch.Tensor,
-    stored: Stored,
-    prefix: str = "",
-    packed: Mapping[str, Sequence[str]] = FUSED,
-) -> list[Piece]:
-    """The pieces of a parameter by its name; [] where they are not known. `prefix` may be there on one side only."""
-    for spelled in _spellings(name, prefix):
-        if spelled in stored.entries:
-            return [_cut(view, spelled, stored)]
-        found = list(_fused(spelled, view, stored, packed)) or list(_experts(spelled, view, stored))
-        if found:
-            return found
-    return []
-
-
-def _spellings(name: str, prefix: str) -> Iterator[str]:
-    """What a parameter may be called in the file; vLLM nests experts and their router deeper than any file does."""
-    name = name.replace(".experts.routed_experts.", ".experts.").replace(".experts.gate.", ".gate.")
-    yield name
-    if prefix:
-        yield name.removeprefix(f"{prefix}.") if name.startswith(f"{prefix}.") else f"{prefix}.{name}"
-
-
-def _cut(view: torch.Tensor, name: str, stored: Stored) -> Piece:
-    """A whole tensor, without the rows that a padded vocabulary adds."""
-    shape = stored.entries[name].shape
-    padded = view.ndim == 2 and len(shape) == 2 and view.shape[0] > shape[0] and view.shape[1:] == shape[1:]
-    return Piece(view[: shape[0]] if padded else view, name)
-
-
-def _shape(name: str, stored: Stored) -> tuple[int, ...]:
-    state = stored.state(name)
-    return tuple(state.get("shape") or ()) if state else stored.entries[name].shape
-
-
-def _fused(
-    name: str, view: torch.Tensor, stored: Stored, packed: Mapping[str, Sequence[str]]
-) -> Iterator[Piece]:
-    """The parts of `…qkv_proj.weight`, one behind the other along the dimension that they fill together."""
-    module, _, leaf = name.rpartition(".")
-    parent, _, last = module.rpartition(".")
-    names = [f"{parent}.{part}.{leaf}" for part in packed.get(last, ())]
-    if names and all(part in stored.entries for part in names):
-        yield from _along(view, names, stored)
-
-
-def _along(view: torch.Tensor, names: Sequence[str], stored: Stored) -> Iterator[Piece]:
-    shapes = [_shape(name, stored) for name in names]
-    for dim in range(view.ndim):
-        fits = all(
-            len(shape) == view.ndim and (*shape[:dim], *shape[dim + 1 :]) == _without(view.shape, dim)
-            for shape in shapes
-        )
-        if fits and sum(shape[dim] for shape in shapes) == view.shape[dim]:
-            first = 0
-            for name, shape in zip(names, shapes, strict=True):
-                yield Piece(view.narrow(dim, first, shape[dim]), name)
-                first += shape[dim]
-            return
-
-
-def _without(shape: Sequence[int], dim: int) -> tuple[int, ...]:
-    return (*shape[:dim], *shape[dim + 1 :])
-
-
-def _experts(name: str, view: torch.Tensor, stored: Stored) -> Iterator[Piece]:
-    """The parts of `…experts.w13_weight` or `…experts.gate_up_proj`, expert by expert."""
-    parent, _, last = name.rpartition(".")
-    wanted = next((key for key in EXPERTS if last.startswith(key)), None)
-    if wanted is None or not parent.endswith("experts") or view.ndim != 3:
-        return
-    leaf = last.removeprefix(wanted).lstrip("_") or "weight"
-    found = []
-    for number in range(view.shape[0]):
-        names = [
-            next(
-                (
-                    full
-                    for alias in ALIASES[part]
-                    if (full := f"{parent}.{number}.{alias}.{leaf}") in stored.entries
-                ),
-                "",
-            )
-            for part in EXPERTS[wanted]
-        ]
-        if not all(names):
-            return
-        several = list(_along(view[number], names, stored))
-        if not several:
-            return
-        found += several
-    yield from found
-
-
-def precise(found: Sequence[Piece], schemes: Mapping[str, str], held: str) -> list[Piece]:
-    """The pieces, each told whether `held` is the scheme in which its module is stored."""
-    return [piece._replace(alike=schemes.get(piece.name.rpartition(".")[0], held) == held) for piece in found]

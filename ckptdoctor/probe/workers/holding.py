@@ -9,6 +9,9 @@ from typing import Any
 import torch
 
 from . import against
+from .against import template
+from .pieces import pieces as pieces_of
+from .pieces import precise
 from .stored import Stored
 from .tracing import plain, supplied
 
@@ -145,18 +148,6 @@ def unscaled(on_disk: dict[str, str], unexpected: Iterable[str]) -> list[str]:
     return sorted(module for module in scaled if on_disk.get(module) in ("fp8", "fp8-e5m2", "int8"))
 
 
-def bare_codes(schemes: dict[str, str], stored: Stored | None) -> list[str]:
-    """The modules that hold floats and are stored as integers without anything to scale them by."""
-    if stored is None:
-        return []
-    found = []
-    for module, scheme in stored.schemes().items():
-        beside = stored.below.get(module, set()) - {"weight", "bias"}
-        if scheme in ("u8", "i8") and not beside and schemes.get(module) in PLAIN:
-            found.append(module)
-    return sorted(found)
-
-
 def dropped(model: Any, unexpected: Iterable[str]) -> list[str]:
     """The tensors of whole layers beyond the model's last, which it has no place for though it has such layers."""
     kinds: dict[str, set[str]] = {}
@@ -172,11 +163,6 @@ def dropped(model: Any, unexpected: Iterable[str]) -> list[str]:
         if wanted and wanted <= set(map(template, names)):
             whole += names
     return whole
-
-
-def template(name: str) -> str:
-    """A name with every number in it replaced by `*`."""
-    return re.sub(r"\.\d+(?=\.|$)", ".*", name)
 
 
 def left_out(model: Any, missing: Iterable[str]) -> list[str]:
@@ -211,11 +197,9 @@ def against_files(model: Any, stored: Stored | None, schemes: dict[str, str]) ->
         if view is None or stored is None:
             found.unknown.append(name)
             continue
-        pieces = next(
-            filter(None, (against.pieces(one, view, stored, prefix) for one in spellings(name))), []
-        )
+        pieces = next(filter(None, (pieces_of(one, view, stored, prefix) for one in spellings(name))), [])
         held = schemes.get(parent if leaf == "weight" else name, "")
-        found.add(name, against.precise(pieces, on_disk, held) if held else pieces)
+        found.add(name, precise(pieces, on_disk, held) if held else pieces)
     return found
 
 
@@ -227,10 +211,11 @@ def spellings(name: str) -> list[str]:
 
 
 def misshapen(module: Any, weight: torch.Tensor) -> bool:
-    """Whether a 4-bit weight stands for a matrix of another shape than its module multiplies by."""
+    """Whether a 4-bit weight stands for a matrix that lies the other way round than its module multiplies by."""
     if type(module).__name__ != "Linear4bit":
         return False
-    return tuple(weight.shape) != (module.out_features, module.in_features)
+    wanted = (module.out_features, module.in_features)
+    return tuple(weight.shape) == wanted[::-1] != wanted
 
 
 def decoded(module: Any, leaf: str, tensor: torch.Tensor) -> torch.Tensor | None:

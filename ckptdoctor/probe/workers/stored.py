@@ -75,6 +75,15 @@ class Stored:
                 return found if isinstance(found, dict) else None
         return None
 
+    def bare_codes(self, held: dict[str, str]) -> list[str]:
+        """The modules that are held as floats and stored in eight bits, without anything to scale them by."""
+        found = []
+        for module, scheme in self.schemes().items():
+            beside = self.below.get(module, set()) - {"weight", "bias"}
+            if scheme in ("u8", "i8", *FP8.values()) and not beside and held.get(module) in PLAIN.values():
+                found.append(module)
+        return sorted(found)
+
     def schemes(self) -> dict[str, str]:
         """The scheme of every module that has a weight."""
         found = {}

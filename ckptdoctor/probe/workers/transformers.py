@@ -193,7 +193,8 @@ class Load:
             **names,
             "precision": holding.precision(schemes),
             "otherwise": [] if asked else holding.otherwise_stored(schemes, on_disk),
-            "unscaled": holding.unscaled(on_disk, names["unexpected"]) + holding.bare_codes(schemes, stored),
+            "unscaled": holding.unscaled(on_disk, names["unexpected"])
+            + ([] if stored is None else stored.bare_codes(schemes)),
             "dropped": lost,
             "same": len(compared.same),
             "differ_from_file": sorted(compared.differ),

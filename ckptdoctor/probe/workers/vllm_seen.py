@@ -79,14 +79,16 @@ def seen(done: Run, sound: Run | None, path: Path, sound_path: Path | None) -> d
         "otherwise": otherwise,
         "cast": cast,
         "never_written": unwritten,
+        "unscaled": [] if stored is None else stored.bare_codes(precision),
         "weights_bytes": done.weights_bytes,
     }
     if done.snapshot is not None:
         compared = done.snapshot.compared
+        found["never_written"] = unwritten = sorted({*unwritten, *compared.absent})
         found |= {
             "same": len(compared.same),
             "differ_from_file": compared.differ,
-            "not_compared": compared.unknown,
+            "not_compared": [*compared.unknown, *adapter_tensors(done)],
         }
     if done.logits is not None:
         found["logits_finite"] = bool(done.logits.isfinite().all())
@@ -99,6 +101,12 @@ def seen(done: Run, sound: Run | None, path: Path, sound_path: Path | None) -> d
     unread = twin.get("equal", False) if twin else any(value == "gptq" for value in precision.values())
     found["never_read"] = [name for name in unwritten if unread and name.endswith(UNREAD)]
     return found
+
+
+def adapter_tensors(done: Run) -> list[str]:
+    """The tensors of an adapter: vLLM stacks and splits them at once, and nobody has looked at them here."""
+    adapter = opened(done.path) if done.base else None
+    return [] if adapter is None else sorted(adapter.entries)
 
 
 def entries(stored: Stored, module: str) -> list[Entry]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Any, NamedTuple
 
-from . import against
+from . import against, pieces
 from .stored import LEAVES, Stored, scheme
 
 SENTINEL = 0x5A  # every byte of an integer tensor that nobody has written yet; floats are NaN
@@ -54,7 +54,7 @@ def snapshot(model: Any, stored: Stored | None, *, keep: bool) -> Snapshot:
     block = getattr(getattr(model, "config", None), "quantization_config", None)
     if isinstance(block, dict):  # the CPU's own classes of 0.20 do not go by the method's name
         method = f"{method} {block.get('quant_method')}"
-    packed = {**against.FUSED, **getattr(model, "packed_modules_mapping", {})}
+    packed = {**pieces.FUSED, **getattr(model, "packed_modules_mapping", {})}
     on_disk = {} if stored is None else stored.schemes()
     parameters = dict(model.named_parameters(remove_duplicate=False))
     below: dict[str, set[str]] = {}
@@ -68,18 +68,19 @@ def snapshot(model: Any, stored: Stored | None, *, keep: bool) -> Snapshot:
             continue
         held = hold(parameter, below[module], method)
         if stored is not None and not held.unwritten:
-            pieces = against.pieces(name, held.values, stored, packed=packed)
-            schemes = held.schemes if len(held.schemes) == len(pieces) else held.schemes[:1] * len(pieces)
-            pieces = [
+            made = pieces.pieces(name, held.values, stored, packed=packed)
+            schemes = held.schemes if len(held.schemes) == len(made) else held.schemes[:1] * len(made)
+            made = [
                 piece
-                for one, how in zip(pieces, schemes, strict=True)
-                for piece in against.precise([one], on_disk, how)
+                for one, how in zip(made, schemes, strict=True)
+                for piece in pieces.precise([one], on_disk, how)
             ]
-            found.compared.add(name, pieces)
+            found.compared.add(name, made)
         elif not held.unwritten:
             found.compared.unknown.append(name)
         values = held.values.clone() if keep else None
         found.held[name] = held._replace(values=values)
+    found.compared.without_source()
     return found
 
 
