@@ -7,6 +7,8 @@ Run in an environment with torch 2.13.0 and transformers 5.23.0 (ckptdoctor itse
     python scripts/architectures.py LlamaForCausalLM    # one
     python scripts/architectures.py --check             # verify the files against transformers, write nothing
 
+A class of `blueprints/vllm/catalogue.py` is read off vLLM, in an environment of `tests/observe/setup_vllm.sh`.
+
 How: each class is built without memory (meta device) for some seventy random small configurations. From the names
 and shapes seen, the simplest formulas, conditions and index ranges that explain *all* of them are kept; what has
 no such explanation is left out (`?` for a shape, no file for an architecture). The result is then evaluated by
@@ -31,8 +33,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 sys.path.insert(0, str(ROOT / "scripts"))
 
-import transformers  # noqa: E402
-from blueprints.catalogue import CATALOGUE, Recipe, every_class  # noqa: E402
+from blueprints.catalogue import Recipe, every_class, recipe_of  # noqa: E402
 from blueprints.defaults import key_rules, put, without  # noqa: E402
 from blueprints.derive import Unfit, rows, used_keys  # noqa: E402
 from blueprints.edges import edge_cases  # noqa: E402
@@ -40,8 +41,8 @@ from blueprints.fields import fields_of  # noqa: E402
 from blueprints.kinds import kinds_of  # noqa: E402
 from blueprints.layout import blueprint_of, dump  # noqa: E402
 from blueprints.names import native_differences, respelled, ties  # noqa: E402
-from blueprints.observe import Observation, observe  # noqa: E402
-from blueprints.sample import draw  # noqa: E402
+from blueprints.observe import Observation, described, observe  # noqa: E402
+from blueprints.sample import HEADS, WIDTHS, draw  # noqa: E402
 from blueprints.sensitivity import required  # noqa: E402
 from blueprints.verify import disagreement  # noqa: E402
 
@@ -53,7 +54,7 @@ SAMPLES, CHECKS = 64, 12
 
 def observations(name: str, recipe: Recipe, rng: random.Random, wanted: int) -> Iterator[Observation]:
     """Yield models for random configurations; raises Unfit when transformers refuses too many of them."""
-    config_class = getattr(transformers, name).config_class
+    config_class = described(name).config_class
     refused: list[str] = []
     seen = 0
     while seen < wanted:
@@ -83,18 +84,18 @@ def derive(name: str, recipe: Recipe) -> dict[str, Any]:
 
 def derive_one(name: str, recipe: Recipe, seed: int = 1) -> dict[str, Any]:
     """Derive the blueprint of one architecture with one choice of backbones."""
-    seen = list(observations(name, recipe, random.Random(seed), SAMPLES))
+    seen = list(observations(name, recipe, random.Random(seed), recipe.get("samples", SAMPLES)))
     renamed, fused = native_differences(seen)
     kinds = {starred(n)[0]: kind for o in seen for n, kind in o.kinds.items()}
     for there, here in {t: s for o in seen[:4] for t, s in _spellings(o, renamed).items()}.items():
         kinds.setdefault(here, kinds.get(there, "other"))
     for template, parts in fused.items():
         kinds.update(dict.fromkeys(parts, kinds.get(template, "other")))
-    found = rows(seen, [o.released for o in seen], kinds)
+    found = rows(seen, [o.released for o in seen], kinds, recipe.get("constants", False))
     blocks = rows(seen, [{n: s for n, s in o.native.items() if starred(n)[0] in fused} for o in seen], kinds)
     tied = ties(seen, renamed)
     keys = used_keys([*found, *blocks], tied)
-    config_class = getattr(transformers, name).config_class
+    config_class = described(name).config_class
     rules = key_rules(config_class, keys, seen, [*found, *blocks], recipe.get("flat"))
     rules["ignored"] = sorted({starred(tensor)[0] for o in seen for tensor in o.forgiven})
     rules["kinds"] = kinds_of(config_class, [*found, *blocks], seen)
@@ -128,7 +129,7 @@ def verify(name: str, recipe: Recipe, blueprint: dict[str, Any], seed: int = 2) 
     """Count fresh configurations on which blueprint and transformers agree; raises Unfit at the first that differs."""
     rng = random.Random(seed)
     agreed, tried, reason = 0, 0, ""
-    config_class = getattr(transformers, name).config_class
+    config_class = described(name).config_class
     while agreed < CHECKS and tried < 12 * CHECKS:
         tried += 1
         config = draw(config_class, rng, {**recipe, "backbone": rng.choice(recipe.get("backbones", [{}]))})
@@ -152,7 +153,7 @@ def verify(name: str, recipe: Recipe, blueprint: dict[str, Any], seed: int = 2) 
 def _verify_edges(name: str, recipe: Recipe, blueprint: dict[str, Any], rng: random.Random) -> int:
     """Count edge cases (`edges.py`) on which both agree; says where the reader abstains on one that builds."""
     agreed, abstained = 0, {}
-    for label, config in edge_cases(getattr(transformers, name).config_class, recipe, blueprint, rng):
+    for label, config in edge_cases(described(name).config_class, recipe, blueprint, rng):
         try:
             seen = observe(name, copy.deepcopy(config))
         except Exception:
@@ -176,7 +177,7 @@ def _disguise(
     absent, none, alias = (blueprint.get(part, {}) for part in ("absent", "none", "alias"))
     for key in {**absent, **none, **alias}:
         chance = rng.random()
-        if chance < 0.12 and key in absent:
+        if chance < 0.12 and key in absent and key.rpartition(".")[2] not in (*WIDTHS, *HEADS):
             without(config, key)
         elif chance < 0.2 and key in none:
             put(config, key, None)
@@ -210,13 +211,15 @@ def main() -> int:
     options = parser.parse_args()
     failed = 0
     for name in options.names or every_class():
-        recipe = CATALOGUE.get(name, {})
+        recipe = recipe_of(name)
         path = options.out / f"{name}.yaml"
         try:
             there = options.check or options.fields
             blueprint = yaml.safe_load(path.read_text()) if there else derive(name, recipe)
             if not options.check:
-                blueprint["fields"] = fields_of(getattr(transformers, name).config_class)
+                blueprint["fields"] = fields_of(described(name).config_class)
+                if not blueprint["fields"]:
+                    del blueprint["fields"]
             verified = (
                 blueprint["evidence"]["verified"] if options.fields else verify(name, recipe, blueprint)
             )

@@ -70,6 +70,8 @@ class Expected(NamedTuple):
     """The prefix that a file saved from the bare base model lacks; empty if none."""
     extra_layers: tuple[tuple[str, int, int], ...]
     """`(prefix template, first, stop)`: indices past the main stack that a loader skips on purpose."""
+    source: str = ""
+    """The package and version that this was read off."""
 
     @property
     def total(self) -> int:
@@ -149,6 +151,7 @@ def _expected(blueprint: Plain, config: Plain) -> Expected | str:
         renamed=tuple(sorted(blueprint.get("renamed", {}).items(), key=lambda pair: -len(pair[0]))),
         prefix=blueprint.get("prefix", ""),
         extra_layers=extra,
+        source=blueprint.get("evidence", {}).get("source", ""),
     )
     return result if result.total <= _LARGEST_COUNT else "config.json asks for implausibly many tensors"
 

@@ -75,7 +75,22 @@ def _granite_hybrid(config: dict[str, Any], rng: random.Random) -> None:
 
 def _convolutions(config: dict[str, Any], rng: random.Random) -> None:
     """Both kinds of layers, as released: the class default has attention alone."""
-    config["layer_types"] = [rng.choice(("conv", "full_attention")) for _ in config["layer_types"]]
+    config["layer_types"] = [
+        rng.choice(("conv", "full_attention")) for _ in range(config["num_hidden_layers"])
+    ]
+
+
+def _bamba(config: dict[str, Any], rng: random.Random) -> None:
+    """Attention in some layers, by their numbers: the class default has none."""
+    layers = config["num_hidden_layers"]
+    config["attn_layer_indices"] = sorted(rng.sample(range(layers), rng.randrange(0, layers)))
+    _state_heads("mamba_n_heads", "mamba_d_head", "mamba_expand")(config, rng)
+
+
+_T5: Recipe = {
+    "choices": {"feed_forward_proj": ["relu", "gated-gelu"], "is_gated_act": [], "dense_act_fn": []},
+    "plain_names": True,
+}
 
 
 CATALOGUE: dict[str, Recipe] = {
@@ -112,6 +127,10 @@ CATALOGUE: dict[str, Recipe] = {
         "choices": {"word_embed_proj_dim": []},
         "requires": {"word_embed_proj_dim": [{"key": "hidden_size"}]},
     },
+    "OPTForSequenceClassification": {
+        "choices": {"word_embed_proj_dim": []},
+        "requires": {"word_embed_proj_dim": [{"key": "hidden_size"}]},
+    },
     "StableLmForCausalLM": {},
     "Starcoder2ForCausalLM": {},
     "CohereForCausalLM": {},
@@ -140,14 +159,14 @@ CATALOGUE: dict[str, Recipe] = {
     "Dots1ForCausalLM": {},
     "Ministral3ForCausalLM": {},
     "MinistralForCausalLM": {},
-    "T5ForConditionalGeneration": {
-        "choices": {"feed_forward_proj": ["relu", "gated-gelu"], "is_gated_act": [], "dense_act_fn": []},
-        "plain_names": True,
+    "T5ForConditionalGeneration": _T5,
+    "T5EncoderModel": _T5,
+    **{
+        f"{name}{head}": _T5
+        for name in ("MT5", "UMT5")
+        for head in ("ForConditionalGeneration", "EncoderModel")
     },
-    "T5EncoderModel": {
-        "choices": {"feed_forward_proj": ["relu", "gated-gelu"], "is_gated_act": [], "dense_act_fn": []},
-        "plain_names": True,
-    },
+    "BambaForCausalLM": {"joint": _bamba},
     "M2M100ForConditionalGeneration": {},
     "BertModel": {},
     "BertForMaskedLM": {},
@@ -189,6 +208,18 @@ CATALOGUE: dict[str, Recipe] = {
     "CLIPTextModelWithProjection": {"requires": {"text_config_dict": [None], "vision_config_dict": [None]}},
     "CLIPTextModel": {"requires": {"text_config_dict": [None], "vision_config_dict": [None]}},
     "CLIPModel": {"requires": {"text_config_dict": [None], "vision_config_dict": [None]}},
+    **{
+        f"DebertaV2{head}": {"choices": {"type_vocab_size": [0, 2, 3, 5, 7]}}
+        for head in ("Model", "ForMaskedLM", "ForSequenceClassification", "ForTokenClassification")
+    },
+    **{
+        f"{name}{head}": {"choices": {"num_conv_pos_embedding_groups": [1, 2]}}
+        for name in ("Wav2Vec2", "Hubert", "WavLM")
+        for head in ("Model", "ForCTC", "ForSequenceClassification")
+    },
+    "Dinov2Model": {"choices": {key: [] for key in ("out_features", "out_indices", "stage_names")}},
+    "DbrxForCausalLM": {"choices": {"tie_word_embeddings": [False]}},
+    "LagunaForCausalLM": {"choices": {"moe_apply_router_weight_on_input": [False]}},
     "DistilBertModel": {},
     "MPNetModel": {},
     "WhisperForConditionalGeneration": {},
@@ -198,6 +229,7 @@ CATALOGUE: dict[str, Recipe] = {
         **_NEXT_TOKEN_LAYERS,
         "requires": {key: [] for key in ("num_experts", "index_topk_freq", "index_topk_pattern")},
     },
+    "Lfm2MoeForCausalLM": {"joint": _convolutions, "choices": {"num_dense_layers": [0, 1, 2, 3]}},
     "Lfm2ForCausalLM": {"joint": _convolutions, "requires": {"block_ff_dim": [], "tie_embedding": []}},
     "FalconH1ForCausalLM": {},
     "MambaForCausalLM": {},
@@ -229,6 +261,15 @@ _HEADS = (
     *("ZERO_SHOT_IMAGE_CLASSIFICATION", "AUDIO_CLASSIFICATION", "IMAGE_CLASSIFICATION", "PRETRAINING"),
     *("MULTIPLE_CHOICE", "NEXT_SENTENCE_PREDICTION"),
 )
+
+
+def recipe_of(name: str) -> Recipe:
+    """The recipe of a class, of transformers or of vLLM."""
+    from .vllm.catalogue import CLASSES
+
+    if name not in CLASSES:
+        return CATALOGUE.get(name, {})
+    return {**CLASSES[name].recipe, "model_types": list(CLASSES[name].model_types)}
 
 
 def every_class() -> Iterator[str]:

@@ -30,18 +30,32 @@ class Row(NamedTuple):
     dims: list[str]
 
 
-def rows(observations: Sequence[Observation], tables: Sequence[Shapes], kinds: dict[str, str]) -> list[Row]:
-    """Describe every tensor of `tables` (one per observation) by the fewest conditions and domains."""
+def rows(
+    observations: Sequence[Observation],
+    tables: Sequence[Shapes],
+    kinds: dict[str, str],
+    constants: bool = False,
+) -> list[Row]:
+    """Describe every tensor of `tables` (one per observation) by the fewest conditions and domains.
+
+    `constants`: the code of the class says sizes and counts itself, so one that never changes is that number.
+    """
     envs = [seen.env for seen in observations]
     _KNOWN.clear()
     found: list[Row] = []
-    for template, sizes in _by_template(tables).items():
-        found += _rows_of(template, envs, sizes, kinds.get(starred(template)[0], "other"))
+    for template, sizes in _by_template(tables, constants).items():
+        kind = kinds.get(starred(template)[0], "other")
+        described = list(_rows_of(template, envs, sizes, kind))
+        shapes = {shape for each in sizes for shape in each.values()}
+        if constants and len(shapes) == 1:
+            dims = [str(size) for size in shapes.pop()]
+            described = [row._replace(dims=dims) if row.dims == ["?"] else row for row in described]
+        found += described
     return found
 
 
-def _by_template(tables: Sequence[Shapes]) -> dict[str, list[Sizes]]:
-    """Tensors by template; index positions that never change stay in the name as numbers."""
+def _by_template(tables: Sequence[Shapes], constants: bool) -> dict[str, list[Sizes]]:
+    """Tensors by template; index positions that never change stay in the name as numbers, unless there are many."""
     split: dict[str, list[Sizes]] = {}
     for place, table in enumerate(tables):
         for name, shape in table.items():
@@ -50,7 +64,9 @@ def _by_template(tables: Sequence[Shapes]) -> dict[str, list[Sizes]]:
     result: dict[str, list[Sizes]] = {}
     for template, sizes in split.items():
         fixed = _fixed_positions(sizes)
-        if any(len(sizes_at) > 4 for sizes_at in fixed.values()):
+        if constants and len({shape for each in sizes for shape in each.values()}) == 1:
+            fixed = {position: indices for position, indices in fixed.items() if len(indices) <= 4}
+        if not constants and any(len(indices) > 4 for indices in fixed.values()):
             raise Unfit(f"{template}: an index range does not vary")
         for place, table_sizes in enumerate(sizes):
             for index, shape in table_sizes.items():

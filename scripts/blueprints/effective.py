@@ -24,9 +24,13 @@ def effective(name: str, key: str, rows: Sequence[Row], config: dict[str, Any]) 
         for place, dim in enumerate(row.dims)
         if (factors := _factors(dim)).count(key) == 1
     ]
-    if not telling:
+    stacks = [row.template for row in rows if row.over[:1] == [key]]
+    if not telling and not stacks:
         return None
     seen = observe(name, config)
+    if stacks:
+        found = [index[0] for template, index in map(starred, seen.released) if template == stacks[0]]
+        return max(found) + 1 if found else None
     shapes = {starred(tensor)[0]: shape for tensor, shape in seen.released.items()}
     for row, place, factors in telling:
         shape = shapes.get(starred(row.template)[0])

@@ -38,6 +38,8 @@ def _sections(config_class: type[Any]) -> dict[str, type[Any]]:
 
 def _accepted(config_class: type[Any]) -> Iterator[tuple[str, list[str]]]:
     """Each declared field with the types that an instance lets itself be given."""
+    if not dataclasses.is_dataclass(config_class):
+        return
     settings = config_class()
     inherited = {field.name for field in dataclasses.fields(config_class.__mro__[1])}
     for field in dataclasses.fields(config_class):

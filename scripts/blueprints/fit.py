@@ -134,6 +134,9 @@ def presence(envs: Sequence[Env], present: Sequence[bool]) -> When | None:
 def domain(envs: Sequence[Env], sets: Sequence[frozenset[int]]) -> tuple[When, Any] | None:
     """The condition and index domain that give exactly these index sets, else None."""
     candidates = list(_domains(envs))
+    filled = {s for s in sets if s}
+    if len(filled) == 1 and (count := len(next(iter(filled)))) > 4:  # a number in the code of the class
+        candidates.append((count, [frozenset(range(count))] * len(sets)))
     for when, truth in conditions(envs):
         if any(s and not t for s, t in zip(sets, truth, strict=True)):
             continue
@@ -160,6 +163,7 @@ def _domains(envs: Sequence[Env]) -> Iterator[tuple[Any, list[frozenset[int]]]]:
     steps = [k for k in varying if "step" in k or "interval" in k]
     for to in stacks:
         stop = numbers(to)
+        yield {"from": 1, "to": to}, [frozenset(range(1, n)) for n in stop]
         for start in starts:
             yield (
                 {"from": start, "to": to},

@@ -27,11 +27,10 @@ def blueprint_of(
     requires: dict[str, list[Any]],
 ) -> Plain:
     """Assemble the plain data of one blueprint; empty parts are left out."""
-    version = importlib.metadata.version("transformers")
     blueprint: Plain = {
         "architecture": name,
         "model_types": recipe.get("model_types") or [model.config.model_type],
-        "evidence": {"source": f"transformers {version}", "verified": 0},
+        "evidence": {"source": _source(model), "verified": 0},
         "prefix": _base_prefix(model, found),
         "flat": recipe.get("flat"),
         "experts": _experts(found, blocks),
@@ -54,6 +53,10 @@ def blueprint_of(
         ],
     }
     return {key: value for key, value in blueprint.items() if value}
+
+
+def _source(model: Any) -> str:
+    return str(getattr(model, "source", f"transformers {importlib.metadata.version('transformers')}"))
 
 
 def _full(group: Plain, leaf: str) -> str:
@@ -115,6 +118,13 @@ def _number(dim: str) -> int | str:
     return int(dim) if dim.isdigit() else dim
 
 
+class _Dumper(yaml.SafeDumper):
+    """Lists that two groups share are written twice."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
 _LAST = ("tensors", "fused", "otherwise")
 
 
@@ -126,7 +136,7 @@ def dump(blueprint: Plain) -> str:
         value = blueprint[key]
         width = 1000 if key in ("tensors", "fused", "otherwise") else 108
         flow = None if key in ("tensors", "fused", "tied", "otherwise") else True
-        text = yaml.safe_dump(value, sort_keys=False, default_flow_style=flow, width=width)
+        text = yaml.dump(value, Dumper=_Dumper, sort_keys=False, default_flow_style=flow, width=width)
         if flow:
             lines.append(f"{key}: " + text.removesuffix("...\n").rstrip().replace("\n", "\n ") + "\n")
         else:

@@ -36,7 +36,18 @@ def native_differences(observations: Sequence[Observation]) -> tuple[dict[str, s
             elif all(saved_name in seen.released for saved_name in saved):
                 fused[template] = names
     prefixes = _shortest_prefixes(renamed)
-    return {**prefixes, **_dropped_prefixes(observations[0], prefixes)}, fused
+    others = _other_names(observations[-1])
+    return {**others, **prefixes, **_dropped_prefixes(observations[0], prefixes)}, fused
+
+
+def _other_names(seen: Observation) -> dict[str, str]:
+    """Names that vLLM takes as well, by prefix where no name that stands for itself has it."""
+    found: dict[str, str] = {}
+    for there, here in getattr(seen.model, "renamed", {}).items():
+        ((short, to),) = _shortest_prefixes({there: here}).items()
+        taken = any(starred(name)[0].startswith(f"{short}.") for name in seen.released)
+        found |= {there: here} if taken else {short: to}
+    return found
 
 
 def _dropped_prefixes(seen: Observation, renamed: dict[str, str]) -> dict[str, str]:

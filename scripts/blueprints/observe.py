@@ -47,9 +47,22 @@ class Observation(NamedTuple):
     """Tensors that the class saves and does not miss, left out of the others."""
 
 
+def described(class_name: str) -> Any:
+    """The class in transformers, or what stands in for one that only vLLM has."""
+    from .vllm.catalogue import CLASSES
+
+    if class_name not in CLASSES:
+        return getattr(transformers, class_name)
+    from .vllm import classes
+
+    return classes.described(class_name)
+
+
 def observe(class_name: str, config: dict[str, Any]) -> Observation:
     """Build `class_name` on the meta device and read everything off it; raises what transformers raises."""
-    model_class = getattr(transformers, class_name)
+    model_class = described(class_name)
+    if hasattr(model_class, "observed"):
+        return model_class.observed(config)
     settings = model_class.config_class.from_dict(dict(config))
     env = environment(copy.deepcopy(settings), config)  # before the modules write to it
     with contextlib.redirect_stdout(io.StringIO()), torch.device("meta"), no_init_weights():
@@ -121,19 +134,22 @@ def saved_as(model: Any, native: str) -> Shapes:
 
 def dropped_prefixes(model: Any) -> Iterator[tuple[str, str]]:
     """Prefixes taken off on loading: (module path they stand in, prefix)."""
-    for change in get_model_conversion_mapping(model):
+    changes = get_model_conversion_mapping(model) if isinstance(model, transformers.PreTrainedModel) else ()
+    for change in changes:
         if isinstance(change, PrefixChange) and change.prefix_to_remove:
             yield ".".join(filter(None, (change.scope_prefix, change.model_prefix))), change.prefix_to_remove
 
 
-def loads_as(model: Any, stored: str) -> str:
-    """The name in memory that transformers gives to a stored tensor."""
+def loads(seen: Observation, stored: str) -> bool:
+    """Whether transformers has a place for a stored tensor; vLLM's names were seen to load."""
+    model = seen.model
+    if not isinstance(model, transformers.PreTrainedModel):
+        return True
     changes = get_model_conversion_mapping(model)
     renamings = [change for change in changes if isinstance(change, WeightRenaming)]
     converters = [change for change in changes if isinstance(change, WeightConverter)]
-    return str(
-        rename_source_key(stored, renamings, converters, model.base_model_prefix, model.state_dict())[0]
-    )
+    state = model.state_dict()
+    return rename_source_key(stored, renamings, converters, model.base_model_prefix, state)[0] in seen.native
 
 
 def _ties(model: Any) -> dict[str, str]:

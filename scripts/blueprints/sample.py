@@ -157,7 +157,7 @@ def _section(
                 config[key] = rng.random() < 0.5
         elif _is_layers(key, value, layers):
             config[key] = _layer_words(value, layers, count, rng)
-        elif key in ("mlp_only_layers", "moe_layers"):
+        elif key in ("mlp_only_layers", "moe_layers", "attn_layer_indices"):
             config[key] = sorted(rng.sample(range(count), rng.randrange(0, count)))
         elif value is None or isinstance(value, int):
             rule = next((d for pattern, d in _RULES if pattern.match(key)), None)

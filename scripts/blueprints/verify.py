@@ -10,7 +10,7 @@ from ckptdoctor.expected.comparer import compare
 from ckptdoctor.expected.grouping import grouped
 
 from .names import respelled
-from .observe import Observation, Shapes, loads_as
+from .observe import Observation, Shapes, loads
 
 RULEBOOK = ruledata.load()
 
@@ -67,7 +67,7 @@ def _layouts(expected: Expected, seen: Observation) -> str | None:
         if "*" not in there:
             layouts[there] = {_exchanged(name, here, there): shape for name, shape in seen.released.items()}
             one_each = {starred(n)[0]: n for n in layouts[there] if n.startswith(f"{there}.")}
-            astray = [n for n in one_each.values() if loads_as(seen.model, n) not in seen.native]
+            astray = [n for n in one_each.values() if not loads(seen, n)]
             if astray:
                 return f"transformers does not load {astray[0]}"
     for layout, shapes in layouts.items():

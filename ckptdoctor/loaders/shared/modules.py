@@ -11,6 +11,7 @@ from ...expected.comparer import compare
 from ...expected.comparison import Comparison
 from ...ruledata import Rulebook
 
+_VLLM = "vllm "
 DENSE = frozenset({"bf16", "f16", "f32", "f64"})
 _INTEGERS = frozenset({"u8", "i8", "i16", "i32"})
 _FLOAT8 = frozenset({"f8_e4m3", "f8_e5m2"})
@@ -28,6 +29,16 @@ class Architecture(NamedTuple):
     """Why nothing is known, "" otherwise."""
     kinds: Mapping[str, str]
     """Tensor name template → linear, expert, embedding, head, norm, bias or other."""
+
+    @property
+    def source(self) -> str:
+        """The package and version that this was read off, "" where nothing is known."""
+        return self.expected.source if self.expected is not None else ""
+
+    @property
+    def borrowed(self) -> bool:
+        """Whether this is vLLM's own class: in other loaders the class is code that the checkpoint brings."""
+        return self.source.startswith(_VLLM)
 
 
 def all_readable(ckpt: Checkpoint, view: View) -> bool:
@@ -99,6 +110,24 @@ def _agreeing(config: Mapping[str, object], decides: str, rulebook: Rulebook) ->
     return {**config, "architectures": [name]} if name else config
 
 
+def elsewhere(known: Architecture) -> Architecture:
+    """Return what is known of a class outside the loader that it was read off.
+
+    Of vLLM's own classes nothing, where names differ both ways: the code in the checkpoint is another class then.
+    """
+    if known.borrowed and known.comparison is not None and _differ(known.comparison):
+        return Architecture(None, None, _OTHER_CODE, {})
+    return known
+
+
+_OTHER_CODE = "the checkpoint brings its own code (auto_map) for other tensors"
+
+
+def _differ(compared: Comparison) -> bool:
+    """Whether names differ both ways."""
+    return bool(compared.missing and compared.unexpected)
+
+
 def _architecture(config: Mapping[str, object], view: View) -> Architecture:
     names = config.get("architectures")
     name = names[0] if isinstance(names, list) and names and isinstance(names[0], str) else ""
@@ -108,10 +137,10 @@ def _architecture(config: Mapping[str, object], view: View) -> Architecture:
     if isinstance(wanted, str):
         return Architecture(None, None, wanted, {})
     compared = compare(wanted, view.signatures, view.rulebook)
-    if config.get("auto_map") and compared.missing and compared.unexpected:
+    if not wanted.source.startswith(_VLLM) and config.get("auto_map") and _differ(compared):
         # A loader that knows the model_type passes over the code that comes along, unless told to trust it: where names
         # differ both ways the code is another class (jina-embeddings-v3 calls itself XLM-RoBERTa).
-        return Architecture(None, None, "the checkpoint brings its own code (auto_map) for other tensors", {})
+        return Architecture(None, None, _OTHER_CODE, {})
     kinds = {template: entries[0].kind for template, entries in wanted.entries.items() if entries}
     kinds |= {template: blocks[0].entry.kind for template, blocks in wanted.fused.items() if blocks}
     return Architecture(wanted, compared, "", kinds)

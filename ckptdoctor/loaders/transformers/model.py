@@ -6,6 +6,7 @@ and 5.23.0). Missing tensors are initialised and reported, never refused.
 
 from __future__ import annotations
 
+from ...model import Aspect
 from ..adapter import judge as adapter
 from ..base import Data, Event, Loader, Plan, Reading, Run, SkipList
 from ..shared.configs import dtype_events, known_model_types, model_type_events, unread_keys, value_events
@@ -58,11 +59,29 @@ class Transformers(Loader):
         if run.plan.method == "lora":
             return _adapter(run)
         reading = by_method(run, run.known, strategy(run, run.plan.method))
+        if run.known.borrowed:
+            reading = _of_own_code(reading, run.known.source)
         return reading._replace(keeps_wide_floats=True)
 
     def skip_list(self, data: Data) -> SkipList:
         """``should_convert_module``, by the names in the files."""
         return TransformersSkipList()
+
+
+_SURPLUS = frozenset({"more-layers", "parameter-dropped", "unexpected-tensor"})
+
+
+def _of_own_code(reading: Reading, source: str) -> Reading:
+    """Return a reading by vLLM's class of that name, where the class is code that the checkpoint brings.
+
+    What vLLM's misses, that code misses as well: both read the same checkpoints. What vLLM's does not ask for, it may.
+    So nothing is called ``ok``.
+    """
+    events = tuple(
+        event._replace(outcome="unknown") if event.code in _SURPLUS else event for event in reading.events
+    )
+    why = Aspect("no", f"the class is code that the checkpoint brings; its names are those of {source}")
+    return reading._replace(events=events, shapes=why if reading.names.state == "yes" else reading.shapes)
 
 
 def _unopened(run: TransformersRun) -> str:

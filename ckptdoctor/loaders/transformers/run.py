@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from functools import cached_property
 
 from ..base import Run, Test
-from ..shared.modules import Architecture, architecture
+from ..shared.modules import Architecture, architecture, elsewhere
 from .skiplist import tests
 
 Block = Mapping[str, object]
@@ -25,7 +25,7 @@ class TransformersRun(Run):
     @cached_property
     def known(self) -> Architecture:
         """What the class of ``model_type`` asks for: AutoModel goes by it, not by ``architectures``."""
-        return architecture(self.ckpt, self.view, "type")
+        return elsewhere(architecture(self.ckpt, self.view, "type"))
 
     @cached_property
     def skipped(self) -> Test:
