@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
 
 import pytest
 
 from ckptdoctor.model import Report
+from tests.conftest import ROOT
 from tests.support.corpus_source import CorpusSource, Row, rows
 from tests.support.shipped import check_source, default_targets
 
 ROWS = rows()
 SOUND = ("real model metadata", "real fine-tune adapter", "real small model")
 NAMES_IN = (".safetensors.index.json", ".safetensors")
-SHARE = 0.55
+SHARE = {"transformers": 0.65, "vllm": 0.6}
+"""The least part of real models of which the names are compared; the rest say why not."""
 needs_corpus = pytest.mark.skipif(not ROWS, reason="CKPTDOCTOR_CORPUS does not name a corpus directory")
 
 
@@ -50,11 +55,10 @@ def test_warnings_on_sound_rows_are_rare() -> None:
     assert sum(warned.values()) <= len(sound), warned.most_common()
 
 
-@needs_corpus
-def test_most_verdicts_rest_on_compared_names() -> None:
-    """Of rows with weights or an index, in transformers and vLLM; the others say why not."""
-    compared: Counter[str] = Counter()
-    reasons: Counter[str] = Counter()
+@cache
+def names_compared() -> dict[str, Counter[str]]:
+    """How often names were compared, by loader, over real models with weights or an index; with the reasons why not."""
+    found: dict[str, Counter[str]] = {}
     for row in ROWS:
         names = CorpusSource(row.path).entries()
         if not row.kind.startswith("real model metadata") or not any(
@@ -63,7 +67,28 @@ def test_most_verdicts_rest_on_compared_names() -> None:
             continue
         for verdict in check(row).verdicts:
             part = verdict.compared["names"]
-            compared[part.state] += 1
-            reasons[part.reason] += part.state == "no"
             assert part.state == "yes" or part.reason, row.slug
-    assert compared["yes"] >= SHARE * compared.total(), reasons.most_common(20)
+            counts = found.setdefault(verdict.target.loader, Counter())
+            counts["models"] += 1
+            counts["compared" if part.state == "yes" else part.reason] += 1
+    return found
+
+
+@needs_corpus
+@pytest.mark.parametrize("loader", SHARE)
+def test_most_verdicts_rest_on_compared_names(loader: str) -> None:
+    counts = names_compared()[loader]
+    assert counts["compared"] >= SHARE[loader] * counts["models"], counts.most_common(20)
+
+
+@needs_corpus
+def test_the_readme_has_the_share(generated: Callable[[Path, str], None]) -> None:
+    counts = names_compared()
+    text = "; ".join(
+        f"{loader}: {counts[loader]['compared']} of {counts[loader]['models']}" for loader in SHARE
+    )
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    begin, end = "<!-- compared -->", "<!-- /compared -->"
+    before, _, rest = readme.partition(begin)
+    assert rest
+    generated(ROOT / "README.md", f"{before}{begin}{text}{end}{rest.partition(end)[2]}")
