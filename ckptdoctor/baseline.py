@@ -57,7 +57,8 @@ def render(reports: Sequence[Report], file: Path, before: Known) -> str:
     kept = {name: entries for name, entries in before.items() if (folder / name).exists()}
     for report in reports:
         known = [item.finding for item in report.suppressed if item.reason == REASON]
-        found = sorted((*report.findings, *known), key=lambda finding: (finding.rule, finding.message))
+        known += [finding for cause in known for finding in cause.consequences]
+        found = sorted((*report.every_finding, *known), key=lambda finding: (finding.rule, finding.message))
         kept[_name(report.target, file)] = {
             finding.fingerprint: Entry(finding.rule, finding.count, finding.message) for finding in found
         }
@@ -76,15 +77,23 @@ def apply(report: Report, known: Known, file: Path) -> tuple[Report, tuple[Entry
     new: list[Finding] = []
     old: list[Suppressed] = []
     for finding in report.findings:
-        entry = entries.get(finding.fingerprint)
-        if entry is not None and finding.count <= entry.count:
-            old.append(Suppressed(finding, REASON))
-        else:
+        if not _is_known(finding, entries):
             new.append(finding)
-    seen = {finding.fingerprint for finding in report.findings}
-    seen |= {item.finding.fingerprint for item in report.suppressed}
+            continue
+        # What another rule found because of a known cause is known with it; the same in a further module is not.
+        rest = [f for f in finding.consequences if f.rule == finding.rule and not _is_known(f, entries)]
+        kept = tuple(item for item in finding.consequences if item not in rest)
+        old.append(Suppressed(finding._replace(consequences=kept), REASON))
+        new += [rest[0]._replace(consequences=tuple(rest[1:]))] if rest else []
+    seen = {finding.fingerprint for finding in report.every_finding}
+    seen |= {f.fingerprint for item in report.suppressed for f in (item.finding, *item.finding.consequences)}
     gone = tuple(entry for key, entry in entries.items() if key not in seen)
     return report._replace(findings=tuple(new), suppressed=(*report.suppressed, *old)), gone
+
+
+def _is_known(finding: Finding, entries: Mapping[str, Entry]) -> bool:
+    entry = entries.get(finding.fingerprint)
+    return entry is not None and finding.count <= entry.count
 
 
 def _name(checkpoint: str, file: Path) -> str:

@@ -131,6 +131,8 @@ def apply(report: Report, section: Section) -> Report:
         severity = _named(finding.rule, section.severity)
         reason = _named(finding.rule, section.ignore)
         found = finding._replace(severity=severity) if severity else finding
+        inside = [item for item in found.consequences if not _named(item.rule, section.ignore)]
+        found = found._replace(consequences=tuple(inside))
         if reason:
             aside.append(Suppressed(found, reason))
         else:

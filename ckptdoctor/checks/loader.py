@@ -36,6 +36,7 @@ def _hit(context: Context, told: list[tuple[str, Event]]) -> Hit:
         count=max(event.count for _, event in told),
         outcome=outcome,
         error={label: event.error for label, event in told if event.error},
+        accounts_for=first.accounts_for,
     )
 
 

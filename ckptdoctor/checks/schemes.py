@@ -23,8 +23,6 @@ def differs(context: Context, params: Params) -> Iterator[Hit | Skip]:
             stored[signature.stored.scheme] += signature.count
     if not wanted or not stored or "" in stored or not wanted.isdisjoint(stored):
         return
-    if any(scheme.startswith("bnb-") for scheme in stored):
-        return  # told by the models of its loaders
     scheme, count = stored.most_common(1)[0]
     facts: dict[str, Fact] = {"declared": name, "stored": scheme, "pair": f"{scheme} under {name}"}
     first = next(s for s in context.view.signatures if s.stored.scheme == scheme)

@@ -49,6 +49,7 @@ def missing(context: Context, params: Params) -> Iterator[Hit | Skip]:
         ),
         outcome=_outcomes(context, index, told),
         error={label: event.error for label, event in told.items() if event.error},
+        accounts_for=frozenset(name for file in gone for name in index.by_file[file]),
     )
 
 

@@ -104,8 +104,8 @@ class Planner:
                     rejected.append(result)
                 continue
             changes, after = result
-            known = {item.fingerprint for item in (*first.report.findings, *state.report.findings)}
-            revealed |= {f.fingerprint: f for f in after.report.findings if f.fingerprint not in known}
+            known = {item.fingerprint for item in (*first.report.every_finding, *state.report.every_finding)}
+            revealed |= {f.fingerprint: f for f in after.report.every_finding if f.fingerprint not in known}
             steps.append(Step(finding, changes))
             done, state = (*done, *changes), after
         return Plan(
@@ -113,7 +113,7 @@ class Planner:
         )
 
     def _next(self, report: Report, tried: set[str]) -> Finding | None:
-        for finding in report.findings:
+        for finding in report.every_finding:
             fix = finding.fix
             if fix is None or not fix.edits or finding.fingerprint in tried:
                 continue
@@ -146,8 +146,8 @@ class Planner:
 
 def _fault(before: _State, after: _State, finding: Finding) -> str:
     """Return why a repair does not stand, "" when it does."""
-    old = {item.fingerprint for item in before.report.findings}
-    now = {item.fingerprint: item for item in after.report.findings}
+    old = {item.fingerprint for item in before.report.every_finding}
+    now = {item.fingerprint: item for item in after.report.every_finding}
     if finding.fingerprint in now:
         return "the finding would still be there"
     if after.report.crashes:

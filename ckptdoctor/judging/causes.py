@@ -11,7 +11,7 @@ from ..checkpoint.nouns import Checkpoint
 from ..loaders.base import Reading
 from ..model import MAX_LOCATIONS, SEVERITIES, Facts, Finding, Hit, LoaderOutcome, Location
 from ..ruledata import Card
-from . import outcomes, words
+from . import consequences, outcomes, words
 
 MAX_CAUSES = 1_000
 """Causes of one rule that are kept apart: each becomes a finding, and no reader wants more."""
@@ -71,8 +71,8 @@ class Judge:
     def findings(self) -> tuple[Finding, ...]:
         """Return the findings, worst severity first, then by rule id and message."""
         found = [finding for key, case in self._cases.items() if (finding := self._finding(key, case))]
-        found = [finding for finding in self._merged(found) if not self._is_empty(finding)]
-        return tuple(sorted(found, key=lambda f: (SEVERITIES.index(f.severity), f.rule, f.message)))
+        found = [finding for finding in self._folded(found) if not self._is_empty(finding)]
+        return tuple(sorted(found, key=_rank))
 
     def _finding(self, key: str, case: _Case) -> Finding | None:
         every = tuple(sorted(case.outcomes.values(), key=lambda o: self._order.get(o.target.label, 0)))
@@ -95,24 +95,30 @@ class Judge:
             subject=hit.subject,
         )
 
-    def _merged(self, found: list[Finding]) -> list[Finding]:
-        """Leave out what only follows from a cause that another finding names; the cause takes over its outcomes."""
-        kept = {finding.fingerprint: finding for finding in found}
+    def _folded(self, found: Sequence[Finding]) -> list[Finding]:
+        """Put what follows from a cause inside it; the cause takes over the outcomes."""
+        cases = self._cases
+        rules = {finding.fingerprint: cases[finding.fingerprint].card.yields_to for finding in found}
+        scopes = {finding.fingerprint: cases[finding.fingerprint].hit.accounts_for for finding in found}
+        causes = consequences.causes(found, rules, scopes)
+        groups: dict[str, list[Finding]] = {}
         for finding in found:
-            causes = self._cases[finding.fingerprint].card.yields_to
-            for other in found if causes else ():
-                if other.rule in causes and other.subject in ("", finding.subject):
-                    self._take_over(kept, other.fingerprint, finding)
-                    break
-        return list(kept.values())
+            groups.setdefault(causes[finding.fingerprint], []).append(finding)
+        return [
+            self._with(next(f for f in group if f.fingerprint == key), group) for key, group in groups.items()
+        ]
 
-    def _take_over(self, kept: dict[str, Finding], key: str, finding: Finding) -> None:
-        """Put the outcomes of ``finding`` on the cause at ``key`` and drop it."""
-        cause, case = kept[key], self._cases[key]
-        both = outcomes.worst_of_both(cause.outcomes, finding.outcomes, self._order)
+    def _with(self, cause: Finding, group: Sequence[Finding]) -> Finding:
+        """Return ``cause`` with the rest of its ``group`` inside, worst first, and their outcomes on it."""
+        rest = sorted((finding for finding in group if finding is not cause), key=_rank)
+        if not rest:
+            return cause
+        both = cause.outcomes
+        for finding in rest:
+            both = outcomes.worst_of_both(both, finding.outcomes, self._order)
+        case = self._cases[cause.fingerprint]
         severity = outcomes.severity(case.card, both, unread=case.unread) or cause.severity
-        kept[key] = cause._replace(outcomes=both, severity=severity)
-        kept.pop(finding.fingerprint, None)
+        return cause._replace(outcomes=both, severity=severity, consequences=tuple(rest))
 
     def _is_empty(self, finding: Finding) -> bool:
         """Whether every loader in scope was modelled and minds nothing of what a card about reading tells."""
@@ -126,6 +132,10 @@ class Judge:
             return location
         place = doc.locate(location.pointer)
         return location._replace(line=place[0], column=place[1]) if place else location
+
+
+def _rank(finding: Finding) -> tuple[int, str, str]:
+    return SEVERITIES.index(finding.severity), finding.rule, finding.message
 
 
 def fingerprint(rule: str, subject: str, facts: Facts) -> str:

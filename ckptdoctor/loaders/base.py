@@ -40,6 +40,8 @@ class Event(NamedTuple):
     error: str | None = None
     """The text the loader raises."""
     evidence: Evidence = "source"
+    accounts_for: frozenset[str] | None = None
+    """See ``Hit.accounts_for``."""
 
 
 class Plan(NamedTuple):

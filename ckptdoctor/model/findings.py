@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import NamedTuple
 
 from .edits import Fix
@@ -38,6 +38,8 @@ class Hit(NamedTuple):
     fix: Fix | None = None
     error: Mapping[str, str] | None = None
     """Target label → the loader's error text, where the loader model computed it."""
+    accounts_for: Container[str] | None = None
+    """The only tensors whose defects can follow from this cause; None where it is the names that ``subject`` covers."""
 
 
 class Skip(NamedTuple):
@@ -77,6 +79,8 @@ class Finding(NamedTuple):
     fix: Fix | None
     fingerprint: str
     subject: str = ""
+    consequences: tuple[Finding, ...] = ()
+    """What follows from this cause, in full; a finding here has none of its own."""
 
 
 class Suppressed(NamedTuple):

@@ -62,6 +62,7 @@ class Report(NamedTuple):
     target: str
     """The checkpoint as the user typed it."""
     findings: tuple[Finding, ...]
+    """One for each cause; what follows from it is inside."""
     verdicts: tuple[Verdict, ...]
     skips: tuple[Skip, ...]
     crashes: tuple[Crash, ...]
@@ -80,6 +81,11 @@ class Report(NamedTuple):
     """Set where ``findings`` and ``verdicts`` are only those that differ between versions of a loader."""
     base: str | None = None
     """The model that an adapter was checked against, as the user typed it."""
+
+    @property
+    def every_finding(self) -> tuple[Finding, ...]:
+        """The causes and all that follows from them, each cause before its consequences."""
+        return tuple(item for cause in self.findings for item in (cause, *cause.consequences))
 
     def raise_for(self, loader: str, *, unknown: bool = False) -> None:
         """Raise CheckpointError if ``loader`` (``"vllm"``, or a target's whole label) would not serve this checkpoint.

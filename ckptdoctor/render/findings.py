@@ -19,6 +19,7 @@ from ..model import (
     worst,
 )
 from . import Page
+from .consequences import also, follows
 from .layout import OUTCOME_STYLE, SEVERITY_STYLE, Line, Segment, amount, flow, hang, line_width, seg
 from .safe import clean, elide, width
 
@@ -44,6 +45,7 @@ def finding_lines(report: Report, page: Page) -> list[Line]:
         lines += _places(finding, page, 1 if brief else _PLACES)
         if not brief:
             lines += _effects(finding, targets, page, compared=report.unchanged is not None)
+            lines += _consequences(finding, page)
             lines += _errors(finding, page)
             lines += _repair(finding, page, again=told[finding.rule] > 1)
     more = {rule: count - _SAME for rule, count in told.items() if count > _SAME and not page.verbose}
@@ -53,9 +55,14 @@ def finding_lines(report: Report, page: Page) -> list[Line]:
     return lines
 
 
-def _rank(finding: Finding) -> tuple[int, int]:
+def _rank(finding: Finding) -> tuple[int, int, int]:
     outcome = worst([item.outcome for item in finding.outcomes])
-    return SEVERITIES.index(finding.severity), OUTCOMES.index(outcome)
+    return SEVERITIES.index(finding.severity), OUTCOMES.index(outcome), -len(finding.consequences)
+
+
+def foremost(findings: Sequence[Finding]) -> Finding | None:
+    """Return the error to begin with, the first on the page; None where there is none."""
+    return min((finding for finding in findings if finding.severity == "error"), key=_rank, default=None)
 
 
 def _headline(finding: Finding) -> Line:
@@ -127,6 +134,22 @@ def _effects(finding: Finding, targets: Sequence[Target], page: Page, *, compare
     if compared and spared:
         parts.append([Segment("nothing", "ok"), seg(f" in {', '.join(spans(spared, targets))}")])
     return flow(_label("effect"), parts, page) if parts else []
+
+
+def _consequences(finding: Finding, page: Page) -> list[Line]:
+    """Return what follows from the finding, in a line or two; with --verbose one by one."""
+    lines: list[Line] = []
+    same = also(finding, None if page.verbose else 3)
+    if same:
+        lines += hang(_label("also"), same, page)
+    if page.verbose:
+        for item in finding.consequences:
+            if item.rule != finding.rule:
+                label = [*_label("follows"), seg(item.rule, "rule"), Segment("  ")]
+                lines += hang(label, item.message, page, indent=line_width(_label("")))
+    elif following := follows(finding):
+        lines += hang(_label("and"), following, page, "dim")
+    return lines
 
 
 def _errors(finding: Finding, page: Page) -> list[Line]:

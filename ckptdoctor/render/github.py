@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from ..folding import spans
 from ..model import Finding, Report, worst
 from . import Page
+from .consequences import in_words
 from .places import path_of
 from .safe import clean, inert, marked
 from .verdicts import entries
@@ -49,7 +50,7 @@ def _annotation(report: Report, finding: Finding, page: Page) -> str:
 
 
 def _message(report: Report, finding: Finding, page: Page) -> str:
-    parts = [finding.message]
+    parts = [*filter(None, (finding.message, in_words(finding)))]
     if finding.outcomes:
         bad = worst([item.outcome for item in finding.outcomes])
         hit = [item.target for item in finding.outcomes if item.outcome == bad]

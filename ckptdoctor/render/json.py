@@ -69,6 +69,10 @@ def _range(item: Range) -> dict[str, object]:
 
 
 def _finding(finding: Finding) -> dict[str, object]:
+    return _alone(finding) | {"consequences": [_alone(item) for item in finding.consequences]}
+
+
+def _alone(finding: Finding) -> dict[str, object]:
     fix = finding.fix
     return {
         "rule": finding.rule,

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from ..folding import spans
 from ..model import Finding, Location, Report, Target, worst
 from . import Page
+from .consequences import also, follows
 from .layout import OUTCOME_GLYPH, size
 from .safe import clean, inert
 from .verdicts import Entry, entries
@@ -82,6 +83,10 @@ def _finding(finding: Finding, targets: Sequence[Target], page: Page) -> Iterato
         more = max(finding.count, len(places)) - len(places[:_PLACES])
         rest = f" … {more:,} more" if more > 0 else ""
         yield f"- where: {', '.join(map(_place, places[:_PLACES]))}{rest}"
+    if same := also(finding):
+        yield f"- also: {plain(same)}"
+    if following := follows(finding):
+        yield f"- and {plain(following)}"
     remedy = page.advice(finding)
     if remedy:
         yield f"- fix: {plain(remedy)}"

@@ -12,6 +12,7 @@ from urllib.parse import quote
 from .._version import __version__
 from ..model import Finding, Location, Report, Suppressed
 from . import Page
+from .consequences import in_words
 from .places import path_of
 from .safe import clean, dumps
 
@@ -73,12 +74,13 @@ def _rule(rule: str, page: Page) -> dict[str, Any]:
 
 def _result(report: Report, finding: Finding, order: Mapping[str, int], page: Page) -> dict[str, Any]:
     first, *others = finding.locations or (None,)
+    inside, told = finding.consequences, in_words(finding)
     outcomes = {item.target.label: item.outcome for item in finding.outcomes}
     result: dict[str, Any] = {
         "ruleId": finding.rule,
         "ruleIndex": order[finding.rule],
         "level": finding.severity,
-        "message": {"text": _text(finding.message)},
+        "message": {"text": _text(f"{finding.message} ({told})" if told else finding.message)},
         "locations": [_location(report, first, page)],
         "partialFingerprints": {FINGERPRINT: finding.fingerprint},
         "occurrenceCount": finding.count,
@@ -86,6 +88,7 @@ def _result(report: Report, finding: Finding, order: Mapping[str, int], page: Pa
             "checkpoint": clean(report.target),
             "outcomes": outcomes,
             "facts": dict(finding.facts),
+            **({"consequences": [clean(f"{i.rule}: {i.message}") for i in inside]} if inside else {}),
         },
     }
     if others:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ..model import Report
 from . import Page
-from .findings import crash_lines, finding_lines, skip_lines, suppressed_lines
+from .findings import crash_lines, finding_lines, foremost, skip_lines, suppressed_lines
 from .layout import Line, Segment, amount, flow, fold, hang, paint, seg, size
 from .overview import overview_lines, troubled
 from .safe import clean, elide
@@ -63,7 +63,16 @@ def _summary(reports: Sequence[Report], page: Page) -> list[Line]:
     result = flow([], [[Segment(headline, style)], *cost], page)
     if any(report.findings for report in reports):
         result.append([Segment("`ckptdoctor explain RULE` tells more about a finding.", "dim")])
-    return result
+    return result + (_foremost(reports[0], page) if len(reports) == 1 else [])
+
+
+def _foremost(report: Report, page: Page) -> list[Line]:
+    """Return the cause to begin with once more, where so much was told that it may be out of sight."""
+    cause = foremost(report.findings)
+    if cause is None or (len(report.findings) == 1 and not cause.consequences):
+        return []
+    label = [Segment("Begin with "), seg(cause.rule, "rule"), Segment(": ")]
+    return hang(label, cause.message, page, "strong", indent=2)
 
 
 def _cost(reports: Sequence[Report], page: Page) -> list[str]:

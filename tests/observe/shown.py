@@ -64,7 +64,7 @@ def _confirmed(cases: Iterable[Judged]) -> Iterator[tuple[Finding, LoaderOutcome
             for record in records
         }
         # An adapter's findings are others where its base is not at hand, and as true.
-        for finding in (*report.findings, *(() if alone is report else alone.findings)):
+        for finding in (*report.every_finding, *(() if alone is report else alone.every_finding)):
             for outcome in finding.outcomes:
                 if outcome.outcome == did[outcome.target.label] != "ok":
                     yield finding, outcome

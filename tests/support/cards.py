@@ -85,7 +85,7 @@ def run(example: Example, select: bool = True) -> Report:
 
 def problems(example: Example, report: Report) -> list[str]:
     """Return what the report shows otherwise than the example says; empty when it is as it must be."""
-    found = [finding for finding in report.findings if finding.rule == example.rule]
+    found = [finding for finding in report.every_finding if finding.rule == example.rule]
     wrong = [f"crash in {crash.rule}: {crash.error}" for crash in report.crashes]
     messages = sorted(finding.message for finding in found)
     expected = sorted(example.recipe["expect"]) if example.kind == "bad" else []

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from ...checkpoint.nouns import View
 from ...expected.comparison import Comparison, Missing
-from ...model import MAX_LOCATIONS, Aspect, Location, worst
+from ...model import MAX_LOCATIONS, Aspect, Facts, Location, worst
 from ..base import Event
 from .method import Completeness
 from .modules import Architecture
@@ -14,6 +14,8 @@ from .modules import Architecture
 _FEW = 0.1
 """Below this share of expected tensors the names follow another scheme altogether."""
 _MOST = 0.8
+_TOLD = 20
+"""Numbers of lost layers that are told."""
 _COMPONENT = 10
 """So many unexpected name templates under foreign top-level names are another model's component, kept on purpose."""
 _KINDS_PER_UNKNOWN_SHAPE = 20
@@ -32,6 +34,7 @@ def tensor_events(view: View, known: Architecture, loader: Completeness) -> Iter
         outcome = worst([loader.missing(_EVERYTHING), loader.unexpected("")])
         yield Event("foreign-names", outcome, {"wrapped": _wrapper(view)}, (Location(""),))
         return
+    yield from _lost_layers(view, found, loader)
     yield from _missing(found, loader)
     yield from _unexpected(found, known, loader)
     for wrong in found.mismatched:
@@ -71,6 +74,33 @@ def uncompared(why: str) -> tuple[Aspect, Aspect]:
     """Return that neither names nor shapes were compared; an adapter's are where ``why`` is empty."""
     found = Aspect("no", why) if why else Aspect("yes")
     return found, found
+
+
+def _lost_layers(view: View, found: Comparison, loader: Completeness) -> Iterator[Event]:
+    """Yield an event for every stack of which whole layers are missing: nothing of them is stored by any name."""
+    if found.bare or found.doubled:
+        return
+    lost: dict[str, dict[str, list[Missing]]] = {}
+    for row in found.missing:
+        stack, star, _ = row.template.partition(".*.")
+        for number in dict.fromkeys(index[0] for index in row.indices) if star else ():
+            lost.setdefault(stack, {}).setdefault(number, []).append(row)
+    for stack, layers in lost.items():
+        at = stack.count(".") + 1
+        stored = {
+            module.split(".", at + 1)[at]
+            for signature in view.signatures
+            if signature.template.startswith(f"{stack}.*")
+            for module in signature.modules
+        }
+        gone = {number: rows for number, rows in layers.items() if number not in stored and len(rows) > 1}
+        if gone:
+            rows = {row.template: row for every in gone.values() for row in every}
+            starts = tuple(f"{stack}.{number}." for number in gone)
+            names = frozenset(n for row in rows.values() for n in row.names if n.startswith(starts))
+            facts: Facts = {"layers": ", ".join([*gone][:_TOLD]), "tensors": len(names)}
+            outcome = worst([loader.missing(row) for row in rows.values()])
+            yield Event("layers-missing", outcome, facts, (), stack, len(gone), accounts_for=names)
 
 
 def _missing(found: Comparison, loader: Completeness) -> Iterator[Event]:

@@ -57,7 +57,8 @@ def _disagreement(
     run: Run, signature: Signature, modules: Sequence[str], stored: str, read: str, skipped: str
 ) -> Iterator[Event]:
     codes = ""
-    if read == UNDECLARED and stored not in _MODELLED:
+    foreign = signature.stored.quantized and read in _BNB
+    if (read == UNDECLARED or foreign) and stored not in _MODELLED:
         stored, codes = "quantized", _codes(signature)
     outcome, error = disagreement(run.data, codes or stored, read, run.version)
     if codes and outcome == "unknown":
@@ -68,6 +69,8 @@ def _disagreement(
     named: dict[str, Fact] = {"stored": stored, "read": read}
     if stored == "quantized":
         named["scheme"] = signature.stored.scheme
+        if foreign:
+            named["stored"] = "another scheme"
         if skipped:
             named |= {"stored": "quantized by a method passed over", "method": skipped}
     yield Event(
@@ -100,4 +103,5 @@ def cast(signature: Signature, dtype: str) -> str:
     return dtype if dtype and family(signature.stored.scheme) == "dense" else signature.stored.scheme
 
 
-_MODELLED = frozenset({"dense", "bnb-4bit", "bnb-8bit"})
+_BNB = ("bnb-4bit", "bnb-8bit")
+_MODELLED = frozenset({"dense", *_BNB})
