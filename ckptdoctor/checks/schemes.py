@@ -10,6 +10,10 @@ from ..formats.declared import preferred
 from ..model import Fact, Hit, Location, Skip
 from .base import Context, Params
 
+_FLAGS = ("load_in_4bit", "load_in_8bit")
+
+"""Keys by which a block asks for bitsandbytes, whatever method it names."""
+
 
 def differs(context: Context, params: Params) -> Iterator[Hit | Skip]:
     """Yield once if not a single quantised module is stored in a scheme that the config declares."""
@@ -23,6 +27,10 @@ def differs(context: Context, params: Params) -> Iterator[Hit | Skip]:
             stored[signature.stored.scheme] += signature.count
     if not wanted or not stored or "" in stored or not wanted.isdisjoint(stored):
         return
+    if any(declared.block.get(flag) for flag in _FLAGS) and any(
+        scheme.startswith("bnb-") for scheme in stored
+    ):
+        return  # transformers goes by the flag before the method
     scheme, count = stored.most_common(1)[0]
     facts: dict[str, Fact] = {"declared": name, "stored": scheme, "pair": f"{scheme} under {name}"}
     first = next(s for s in context.view.signatures if s.stored.scheme == scheme)

@@ -113,10 +113,13 @@ class Judge:
         rest = sorted((finding for finding in group if finding is not cause), key=_rank)
         if not rest:
             return cause
-        both = cause.outcomes
+        both, case = cause.outcomes, self._cases[cause.fingerprint]
+        excused = {
+            item.target.label for item in both if case.card.foreign and item.target.origin == "assumed"
+        }
         for finding in rest:
-            both = outcomes.worst_of_both(both, finding.outcomes, self._order)
-        case = self._cases[cause.fingerprint]
+            told = [item for item in finding.outcomes if item.target.label not in excused]
+            both = outcomes.worst_of_both(both, told, self._order)
         severity = outcomes.severity(case.card, both, unread=case.unread) or cause.severity
         return cause._replace(outcomes=both, severity=severity, consequences=tuple(rest))
 

@@ -31,7 +31,9 @@ def config(**changes: Any) -> Change:
 
 
 def block_of(sound: str) -> Change:
-    return config(quantization_config=json.loads((SOUND / sound / "config.json").read_text())["quantization_config"])
+    return config(
+        quantization_config=json.loads((SOUND / sound / "config.json").read_text())["quantization_config"]
+    )
 
 
 def without(pattern: str) -> Change:
@@ -51,7 +53,12 @@ DAMAGES: dict[str, tuple[str, Change, str, set[str]]] = {
         "shards/missing-file",
         {"structure/missing-embedding", "structure/missing-linear", "structure/missing-norm"},
     ),
-    "a lost quantization_config": ("llama-nf4", config(quantization_config=None), "quant/undeclared-bnb-4bit", set()),
+    "a lost quantization_config": (
+        "llama-nf4",
+        config(quantization_config=None),
+        "quant/undeclared-bnb-4bit",
+        set(),
+    ),
     "a lost block of another format": (
         "mistral-ct-w4a16",
         config(quantization_config=None),
@@ -76,14 +83,24 @@ DAMAGES: dict[str, tuple[str, Change, str, set[str]]] = {
         "structure/size-differs",
         {"structure/shape-mismatch"},
     ),
-    "another width": ("llama-bf16", config(hidden_size=256), "structure/size-differs", {"structure/shape-mismatch"}),
+    "another width": (
+        "llama-bf16",
+        config(hidden_size=256),
+        "structure/size-differs",
+        {"structure/shape-mismatch"},
+    ),
     "more layers counted": (
         "llama-bf16",
         config(num_hidden_layers=4),
         "structure/layers-missing",
         {"structure/missing-linear", "structure/missing-norm"},
     ),
-    "a lost scale": ("llama-gptq", without("model.layers.0.mlp.down_proj.scales"), "quant/part-missing", {"quant/scale-missing"}),
+    "a lost scale": (
+        "llama-gptq",
+        without("model.layers.0.mlp.down_proj.scales"),
+        "quant/part-missing",
+        {"quant/scale-missing"},
+    ),
 }
 
 
@@ -110,7 +127,9 @@ def test_the_cause_decides(name: str, tmp_path: Path) -> None:
     [cause] = report.findings
     told = {item.target.label: item.outcome for item in cause.outcomes}
     assert {v.target.label: v.outcome for v in report.verdicts} == told
-    assert all(verdict.because == (cause.rule,) and verdict.reason == cause.message for verdict in report.verdicts)
+    assert all(
+        verdict.because == (cause.rule,) and verdict.reason == cause.message for verdict in report.verdicts
+    )
 
 
 def test_the_cause_is_first_and_last_on_the_page(tmp_path: Path) -> None:
@@ -126,7 +145,9 @@ def test_json_has_the_consequences(tmp_path: Path) -> None:
     report = damaged("a lost shard", tmp_path)
     value: Any = as_dict(report)
     [finding] = value["findings"]
-    assert [item["rule"] for item in finding["consequences"]] == [f.rule for f in report.findings[0].consequences]
+    assert [item["rule"] for item in finding["consequences"]] == [
+        f.rule for f in report.findings[0].consequences
+    ]
     assert all(item["message"] and item["fingerprint"] for item in finding["consequences"])
 
 
@@ -162,4 +183,5 @@ def test_what_settings_ignore_is_no_consequence_either(tmp_path: Path) -> None:
     report = damaged("a lost shard", tmp_path)
     section = settings.Section(ignore={"structure/": "known"})
     [cause] = settings.apply(report, section).findings
-    assert cause.rule == "shards/missing-file" and cause.consequences == ()
+    assert cause.rule == "shards/missing-file"
+    assert cause.consequences == ()
