@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import get_args
 
 import jsonschema
 
 from ckptdoctor.cli.exits import exit_code
-from ckptdoctor.model import MAX_LOCATIONS, OUTCOMES, SEVERITIES, Report, Target, Verdict
+from ckptdoctor.model import MAX_LOCATIONS, OUTCOMES, SEVERITIES, Finding, Report, Target, Verdict
 from ckptdoctor.model.words import RANK, Evidence, Safety, SkipKind
 from ckptdoctor.render.json import as_dict
 
@@ -35,19 +35,20 @@ def of_report(report: Report, targets: Sequence[Target]) -> str:
     if any(skip.kind not in KINDS for skip in report.skips):
         return "a kind of skip of its own"
     limits = {verdict.target.label: RANK[verdict.outcome] for verdict in report.verdicts}
-    for finding in report.findings:
-        if (
-            finding.severity not in SEVERITIES
-            or not finding.message
-            or len(finding.locations) > MAX_LOCATIONS
-        ):
-            return f"{finding.rule} is no finding"
-        if finding.fix is not None and finding.fix.safety not in SAFETY:
-            return f"{finding.rule}: a fix that is {finding.fix.safety}"
-        for item in finding.outcomes:
-            if item.evidence not in EVIDENCE or RANK[item.outcome] < limits[item.target.label]:
-                return f"{finding.rule}: {item.outcome} by {item.evidence}, but the verdict is milder"
-    return next(filter(None, map(_of_verdict, report.verdicts)), "")
+    found = (_of_finding(finding, limits) for finding in report.findings)
+    return next(filter(None, (*found, *map(_of_verdict, report.verdicts))), "")
+
+
+def _of_finding(finding: Finding, limits: Mapping[str, int]) -> str:
+    """``limits``: target → rank of its verdict, which no outcome may be worse than."""
+    if finding.severity not in SEVERITIES or not finding.message or len(finding.locations) > MAX_LOCATIONS:
+        return f"{finding.rule} is no finding"
+    if finding.fix is not None and finding.fix.safety not in SAFETY:
+        return f"{finding.rule}: a fix that is {finding.fix.safety}"
+    for item in finding.outcomes:
+        if item.evidence not in EVIDENCE or RANK[item.outcome] < limits[item.target.label]:
+            return f"{finding.rule}: {item.outcome} by {item.evidence}, but the verdict is milder"
+    return ""
 
 
 def _of_verdict(verdict: Verdict) -> str:

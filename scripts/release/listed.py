@@ -67,7 +67,12 @@ def _keys(node: ast.AST) -> Iterator[str]:
         for keyword in node.keywords:
             yield from [keyword.arg] if keyword.arg else _keys(keyword.value)
     elif isinstance(node, ast.List):
-        for item in node.elts:
-            first = item.elts[0] if isinstance(item, ast.Tuple) and item.elts else None
-            if isinstance(first, ast.Constant) and isinstance(first.value, str):
-                yield first.value
+        yield from _firsts(node)
+
+
+def _firsts(node: ast.List) -> Iterator[str]:
+    """Yield the keys of a list of pairs."""
+    for item in node.elts:
+        first = item.elts[0] if isinstance(item, ast.Tuple) and item.elts else None
+        if isinstance(first, ast.Constant) and isinstance(first.value, str):
+            yield first.value

@@ -128,42 +128,46 @@ def markdown(found: list[Triple]) -> str:
     return "\n".join(rows)
 
 
+def _table(target: str, mine: list[Triple]) -> float:
+    """Print the confusion table of one loader and version, and return the share of the judged that agree."""
+    judged = [triple for triple in mine if not triple.abstained]
+    agreed = sum(triple.agrees for triple in judged)
+    share = agreed / max(1, len(judged))
+    print(
+        f"\n{target}: {agreed} of {len(judged)} agree ({share:.1%}), {len(mine) - len(judged)} abstained from"
+    )
+    table = Counter((triple.observed, triple.verdict.outcome) for triple in mine)
+    print("  observed \\ said " + " ".join(f"{word:>15}" for word in OUTCOMES))
+    for observed in OUTCOMES:
+        row = [table[observed, said] for said in OUTCOMES]
+        if any(row):
+            print(f"  {observed:<15} " + " ".join(f"{number or '·':>15}" for number in row))
+    return share
+
+
+def _mark(triple: Triple) -> str:
+    """Return what kind of disagreement this is."""
+    if triple.verdict.outcome == "ok" and triple.observed in SILENT:
+        return "MISSED SILENT"
+    if triple.observed == "ok" and triple.verdict.outcome != "unknown":
+        return "FALSE ALARM"
+    return "abstained" if triple.abstained else "differs"
+
+
 def main() -> int:
     """Print the confusion table per loader and version and every disagreement; return the exit status."""
     found = list(triples())
     passed = bool(found)
     for target in sorted({triple.target for triple in found}):
-        mine = [triple for triple in found if triple.target == target]
-        judged = [triple for triple in mine if not triple.abstained]
-        agreed = sum(triple.agrees for triple in judged)
-        share = agreed / max(1, len(judged))
-        print(
-            f"\n{target}: {agreed} of {len(judged)} agree ({share:.1%}), {len(mine) - len(judged)} abstained from"
-        )
-        table = Counter((triple.observed, triple.verdict.outcome) for triple in mine)
-        print("  observed \\ said " + " ".join(f"{word:>15}" for word in OUTCOMES))
-        for observed in OUTCOMES:
-            row = [table[observed, said] for said in OUTCOMES]
-            if any(row):
-                print(f"  {observed:<15} " + " ".join(f"{number or '·':>15}" for number in row))
+        share = _table(target, [triple for triple in found if triple.target == target])
         passed = passed and share >= BAR
     print()
     for triple in found:
         if not triple.agrees:
-            missed = triple.verdict.outcome == "ok" and triple.observed in SILENT
-            alarm = triple.observed == "ok" and triple.verdict.outcome != "unknown"
-            mark = (
-                "MISSED SILENT"
-                if missed
-                else "FALSE ALARM"
-                if alarm
-                else "abstained"
-                if triple.abstained
-                else "differs"
-            )
             print(
-                f"{mark}: {triple.case} [{triple.target}] observed {triple.observed}, said {triple.verdict.outcome}"
-                f" because {', '.join(triple.verdict.because) or triple.verdict.reason or 'nothing was found'}"
+                f"{_mark(triple)}: {triple.case} [{triple.target}] observed {triple.observed}, said "
+                f"{triple.verdict.outcome} because "
+                f"{', '.join(triple.verdict.because) or triple.verdict.reason or 'nothing was found'}"
             )
     silent = sum(triple.observed in SILENT for triple in found)
     print(f"\n{len(found)} triples, {silent} silent, {sum(t.observed == 'ok' for t in found)} harmless")

@@ -65,30 +65,32 @@ class Faulty(Lazy):
         return super().call(function, *args)
 
     def _fault(self, function: Callable[..., object], args: tuple[Any, ...]) -> None:
-        first = self.calls == self._at + 1
         kind = self._kind.removesuffix(" for good")
         if kind == "kill" or (self.met and kind == "tear"):
             self.met = True
             raise Killed
-        if kind == "tear":
-            if first and function is os.write:
-                os.write(args[0], args[1][: len(args[1]) // 2])
-                self.met = True
-                raise Killed
-        elif kind == "short":
+        if kind == "short":
             self.met = True
-        elif kind == "full":
-            if self._grows(function, args):
-                self._fail(errno.ENOSPC)
-        elif kind == "interrupt":
-            if first:
-                self.met = True
+        elif self._hits(kind, function, args):
+            self.met = True
+            if kind == "tear":
+                os.write(args[0], args[1][: len(args[1]) // 2])
+                raise Killed
+            if kind == "interrupt":
                 raise KeyboardInterrupt
-        elif kind == "EACCES" and self._kind != kind:
-            if function in _NAMES or (function is os.open and args[1] & (os.O_WRONLY | os.O_RDWR)):
-                self._fail(errno.EACCES)
-        elif first or self._kind != kind:
-            self._fail(getattr(errno, kind))
+            code = errno.ENOSPC if kind == "full" else getattr(errno, kind)
+            raise OSError(code, os.strerror(code))
+
+    def _hits(self, kind: str, function: Callable[..., object], args: tuple[Any, ...]) -> bool:
+        """Whether this is the call that goes wrong, or one of them."""
+        first = self.calls == self._at + 1
+        if kind == "tear":
+            return first and function is os.write
+        if kind == "full":
+            return self._grows(function, args)
+        if kind == "EACCES" and self._kind != kind:
+            return function in _NAMES or (function is os.open and bool(args[1] & (os.O_WRONLY | os.O_RDWR)))
+        return first or self._kind != kind
 
     def _grows(self, function: Callable[..., object], args: tuple[Any, ...]) -> bool:
         """Whether a call takes room that neither the file has already nor a cut of ours has set free."""
@@ -102,10 +104,6 @@ class Faulty(Lazy):
             return True
         self._free -= max(need, 0)
         return False
-
-    def _fail(self, code: int) -> None:
-        self.met = True
-        raise OSError(code, os.strerror(code))
 
 
 class Recorder(Disk):
