@@ -52,8 +52,8 @@ def fit(
 ) -> int:
     """Predict the memory of weights and cache from headers and config.json, and compare it with a GPU.
 
-    Weights and cache are exact, the rest is rough and called so. Exit codes: 0 it fits, or no GPU was named; 1 it does
-    not fit, or does not load at all; 3 something that decides is not known.
+    Weights and cache are computed tensor by tensor and layer by layer; the rest is rough and called so. Exit codes:
+    0 it fits, or no GPU was named; 1 it does not fit, or does not load at all; 3 something that decides is not known.
     """
     from .. import ruledata
     from ..memory.cache import AUTO, WIDTHS

@@ -23,6 +23,10 @@ _STAGE = "How far: build the model without its weights, load the weights, or run
 _RECIPE = (
     "Where the check was wrong: write the smallest checkpoint with random values that shows it, for a report."
 )
+_COMPARE = (
+    "Run both on the same text in transformers and say how far they are apart: the 16-bit checkpoint, say, that "
+    "CHECKPOINT was quantised from. Exit 1 where they are not alike."
+)
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 _GB = 1e9
 
@@ -50,6 +54,8 @@ _GB = 1e9
 @click.option("--memory", metavar="GB", type=click.FloatRange(0.1), help="End the load when it takes more.")
 @click.option("--base", metavar="DIR", help="The model that an adapter is to be put on.")
 @click.option("--recipe", metavar="OUT", help=_RECIPE)
+@click.option("--compare", "reference", metavar="REFERENCE", help=_COMPARE)
+@click.option("--plot", metavar="FILE.svg", help="With --compare: draw the divergence at every token.")
 @click.option("--trust-remote-code", is_flag=True, help="Let the loader run code that the checkpoint brings.")
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @click.option("--output", metavar="FILE", help="Write the report there instead of to the screen.")
@@ -63,6 +69,8 @@ def load(
     memory: float | None,
     base: str | None,
     recipe: str | None,
+    reference: str | None,
+    plot: str | None,
     trust_remote_code: bool,
     form: str,
     output: str | None,
@@ -87,8 +95,13 @@ def load(
     path = _directory(checkpoint)
     onto = _base(path, base)
     rulebook = load_rulebook()
-    chosen, interpreter = installed(target, python, rulebook, adapter=onto is not None)
     limits = Limits(device, int((memory or 0) * _GB))
+    if reference is not None:
+        from .comparing import Asked, compare
+
+        asked = Asked(checkpoint, reference, target, python, limits, timeout, form, output, plot)
+        return compare(asked, path, _directory(reference), rulebook)
+    chosen, interpreter = installed(target, python, rulebook, adapter=onto is not None)
     wanted = Wanted(path, chosen, interpreter, onto, stage, timeout, limits, trust_remote_code)
     with Stages() as progress:
         result = test_load(wanted, rulebook, progress)
