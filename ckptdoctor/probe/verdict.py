@@ -25,18 +25,7 @@ class Seen(NamedTuple):
 def judge(seen: Mapping[str, Any]) -> Seen:
     """Judge the result of a worker."""
     reasons = tuple(filter(None, (named(what, seen.get(key)) for key, what in _CORRUPT.items())))
-    twin = seen.get("twin") or {}
-    never = set(seen.get("never_written") or ()) - set(seen.get("never_read") or ())
-    corrupt = bool(
-        never
-        or seen.get("unscaled")
-        or seen.get("dropped")
-        or seen.get("differ_from_file")
-        or seen.get("logits_finite") is False
-        or twin.get("differ")
-        or twin.get("logits_differ")
-    )
-    silent: Outcome = "corrupt" if corrupt else "wrong-precision" if seen.get("otherwise") else "ok"
+    silent: Outcome = "corrupt" if _is_corrupt(seen) else "wrong-precision" if seen.get("otherwise") else "ok"
     stage = seen.get("stage")
     if stage == "probe":
         return Seen("unknown", "probe", reasons)
@@ -45,6 +34,18 @@ def judge(seen: Mapping[str, Any]) -> Seen:
     if seen.get("environment"):
         return Seen("unknown", "environment", reasons)
     return Seen("fails-late" if stage == "forward" else "fails", "checkpoint", reasons)
+
+
+def _is_corrupt(seen: Mapping[str, Any]) -> bool:
+    """Whether values are held that are not those of the files."""
+    twin = seen.get("twin") or {}
+    return bool(
+        set(seen.get("never_written") or ()) - set(seen.get("never_read") or ())
+        or any(seen.get(key) for key in ("unscaled", "dropped", "differ_from_file"))
+        or seen.get("logits_finite") is False
+        or twin.get("differ")
+        or twin.get("logits_differ")
+    )
 
 
 _CORRUPT = {

@@ -78,11 +78,7 @@ def _finding(finding: Finding, targets: Sequence[Target], page: Page) -> Iterato
         yield f"- effect: **{bad}** in {', '.join(who)}"
     for text in dict.fromkeys(item.error for item in finding.outcomes if item.error):
         yield f"- says: {code(text)}"
-    places = [place for place in finding.locations if place.file or place.tensor]
-    if places:
-        more = max(finding.count, len(places)) - len(places[:_PLACES])
-        rest = f" … {more:,} more" if more > 0 else ""
-        yield f"- where: {', '.join(map(_place, places[:_PLACES]))}{rest}"
+    yield from _where(finding)
     if same := also(finding):
         yield f"- also: {plain(same)}"
     if following := follows(finding):
@@ -91,6 +87,14 @@ def _finding(finding: Finding, targets: Sequence[Target], page: Page) -> Iterato
     if remedy:
         yield f"- fix: {plain(remedy)}"
     yield ""
+
+
+def _where(finding: Finding) -> Iterator[str]:
+    places = [place for place in finding.locations if place.file or place.tensor]
+    if places:
+        more = max(finding.count, len(places)) - len(places[:_PLACES])
+        rest = f" … {more:,} more" if more > 0 else ""
+        yield f"- where: {', '.join(map(_place, places[:_PLACES]))}{rest}"
 
 
 def _place(place: Location) -> str:

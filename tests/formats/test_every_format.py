@@ -43,6 +43,7 @@ EXCEPTIONS: dict[str, tuple[set[str], str]] = {
         {"fp8", "mxfp4"},
         "what transformers' quantisers undo on a CPU, by their method",
     ),
+    "probe/making.py": ({"bitsandbytes", "compressed-tensors"}, "packages of these names"),
     "render/loaded.py": ({"bitsandbytes", "compressed-tensors"}, "packages of these names"),
     "loaders/unsloth.py": ({"fp8", "fbgemm_fp8"}, "a loader in one file; it looks for that word in a path"),
 }

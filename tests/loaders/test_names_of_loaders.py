@@ -17,6 +17,7 @@ ALLOWED = {
     "loaders/vllm/model.py": {"transformers"},  # vLLM reads config.json through AutoConfig
     "probe": {"vllm", "transformers", "peft"},  # the real ones, each with a worker of its own
     "cli/loading.py": {"vllm", "transformers", "peft"},  # which of those is meant where none is named
+    "cli/env.py": {"vllm"},  # the one that --make makes an environment for where none is named
     "render/loaded.py": {"transformers", "peft"},  # packages of these names
     "skiplists": {"transformers"},  # the name of a dialect
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from ...checkpoint.nouns import View
 from ...expected.comparison import Comparison, Missing
@@ -80,19 +80,8 @@ def _lost_layers(view: View, found: Comparison, loader: Completeness) -> Iterato
     """Yield an event for every stack of which whole layers are missing: nothing of them is stored by any name."""
     if found.bare or found.doubled:
         return
-    lost: dict[str, dict[str, list[Missing]]] = {}
-    for row in found.missing:
-        stack, star, _ = row.template.partition(".*.")
-        for number in dict.fromkeys(index[0] for index in row.indices) if star else ():
-            lost.setdefault(stack, {}).setdefault(number, []).append(row)
-    for stack, layers in lost.items():
-        at = stack.count(".") + 1
-        stored = {
-            module.split(".", at + 1)[at]
-            for signature in view.signatures
-            if signature.template.startswith(f"{stack}.*")
-            for module in signature.modules
-        }
+    for stack, layers in _by_layer(found.missing).items():
+        stored = _layers_stored(view, stack)
         gone = {number: rows for number, rows in layers.items() if number not in stored and len(rows) > 1}
         if gone:
             rows = {row.template: row for every in gone.values() for row in every}
@@ -101,6 +90,27 @@ def _lost_layers(view: View, found: Comparison, loader: Completeness) -> Iterato
             facts: Facts = {"layers": ", ".join([*gone][:_TOLD]), "tensors": len(names)}
             outcome = worst([loader.missing(row) for row in rows.values()])
             yield Event("layers-missing", outcome, facts, (), stack, len(gone), accounts_for=names)
+
+
+def _by_layer(missing: Iterable[Missing]) -> dict[str, dict[str, list[Missing]]]:
+    """Return stack (``model.layers``) → number of a layer → what of it is missing."""
+    lost: dict[str, dict[str, list[Missing]]] = {}
+    for row in missing:
+        stack, star, _ = row.template.partition(".*.")
+        for number in dict.fromkeys(index[0] for index in row.indices) if star else ():
+            lost.setdefault(stack, {}).setdefault(number, []).append(row)
+    return lost
+
+
+def _layers_stored(view: View, stack: str) -> set[str]:
+    """Return the numbers of the layers of a stack of which anything is stored."""
+    at = stack.count(".") + 1
+    return {
+        module.split(".", at + 1)[at]
+        for signature in view.signatures
+        if signature.template.startswith(f"{stack}.*")
+        for module in signature.modules
+    }
 
 
 def _missing(found: Comparison, loader: Completeness) -> Iterator[Event]:
