@@ -7,14 +7,16 @@ than devices, norms and routers are whole everywhere. A layer of another name is
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from fractions import Fraction
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..checkpoint.nouns import Signature
 from ..loaders.base import Reading
 from ..loaders.shared.modules import ROUTERS
-from ..loaders.vllm.split_sizes import Sizes, of_config
 from .keeping import devices
 from .nouns import Kept
+
+if TYPE_CHECKING:
+    from ..loaders.vllm.split_sizes import Sizes
 
 _BY_OUTPUT = frozenset(
     [
@@ -52,6 +54,13 @@ _ONE = frozenset(
 """Parts of a packed weight that do not grow with it."""
 
 
+class Share(NamedTuple):
+    """A part of a whole, as two whole numbers: the module for fractions costs a check more than this one."""
+
+    part: int
+    whole: int
+
+
 class Shares:
     """What one of ``devices`` devices holds."""
 
@@ -59,25 +68,31 @@ class Shares:
         self.devices = many
         self._groups = groups
         self._sizes = sizes
-        self._whole, self._part = Fraction(1), Fraction(1, many)
+        self._whole, self._part = Share(1, 1), Share(1, many)
 
     @classmethod
     def of(cls, config: Mapping[str, object], reading: Reading) -> Shares:
         """Return the shares that the option ``tp`` of a target leads to."""
         many = devices(reading)
-        return cls(many, of_config(config) if many > 1 else None, _groups(config))
+        if many == 1:
+            return cls(1, None)
+        from ..loaders.vllm.split_sizes import (
+            of_config,  # of no use, and to be imported, where nothing is split
+        )
+
+        return cls(many, of_config(config), _groups(config))
 
     def bits(self, signature: Signature, kept: Sequence[Kept]) -> int | None:
         """Return the bits of one module, None where its way of being split is not known."""
         total = 0
         for item in kept:
-            share = Fraction(1) if self.devices == 1 else self._share(signature, item)
+            share = self._whole if self.devices == 1 else self._share(signature, item)
             if share is None:
                 return None
-            total += int(item.numbers * item.width * share)
+            total += item.numbers * item.width * share.part // share.whole
         return total
 
-    def _share(self, signature: Signature, item: Kept) -> Fraction | None:
+    def _share(self, signature: Signature, item: Kept) -> Share | None:
         template, last = signature.template, signature.template.rpartition(".")[2]
         if template.endswith("experts"):  # blocks of all experts, or a matrix of each in one tensor
             return self._whole if item.leaf.endswith("_bias") and "down" in item.leaf else self._part
@@ -91,7 +106,7 @@ class Shares:
             return self._by_output(last, item)
         return self._whole if _is_vector(signature, item) else None
 
-    def _by_output(self, last: str, item: Kept) -> Fraction | None:
+    def _by_output(self, last: str, item: Kept) -> Share | None:
         """Return the share of a layer that is split along its output; the order of its inputs is whole."""
         if item.leaf == "g_idx":
             return self._whole
@@ -99,20 +114,20 @@ class Shares:
             return None  # groups are repeated, each by its own rule
         return self._keys() if last in _KEYS else self._fused() if last in _FUSED else self._part
 
-    def _keys(self) -> Fraction | None:
+    def _keys(self) -> Share | None:
         """Keys or values: every device has at least one head of them."""
         if self._sizes is None or not self._sizes.key_heads:
             return None
         heads = self._sizes.key_heads
-        return Fraction(max(1, heads // self.devices), heads)
+        return Share(max(1, heads // self.devices), heads)
 
-    def _fused(self) -> Fraction | None:
+    def _fused(self) -> Share | None:
         """Queries, keys and values in one."""
         sizes = self._sizes
         if sizes is None or not sizes.key_heads:
             return None
         mine = sizes.heads // self.devices + 2 * max(1, sizes.key_heads // self.devices)
-        return Fraction(mine, sizes.heads + 2 * sizes.key_heads)
+        return Share(mine, sizes.heads + 2 * sizes.key_heads)
 
 
 def _groups(config: Mapping[str, object]) -> int:
