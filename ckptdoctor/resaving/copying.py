@@ -16,6 +16,9 @@ STEP = 64 * 1024 * 1024
 """Bytes asked of the kernel at a time: often enough for a progress bar and for Ctrl-C."""
 BUFFER = 4 * 1024 * 1024
 """Bytes in memory where they have to be read and written."""
+SMALL = 128 * 1024
+"""Bytes up to which pieces are read and written together: a call of the kernel for each would take longer."""
+_EARLY = "a source file ended early; it changed while it was read"
 _NEW = os.O_RDWR | os.O_CREAT | os.O_TRUNC | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
 _NEW |= getattr(os, "O_CLOEXEC", 0)
 _OTHER_WAY = frozenset(
@@ -40,17 +43,37 @@ class Copier(Disk):
         """
         file = self.call(os.open, path, _NEW, 0o666)
         try:
-            self._put(file, head)
-            end = len(head)
-            advance(end)
+            waiting, end = bytearray(head), 0
             for source, offset, length in pieces:
-                for begin, stop in _filled(source, offset, length):
-                    self.call(os.lseek, file, end + begin - offset, os.SEEK_SET)
-                    self._span(source, begin, stop - begin, file, advance)
-                end += length
+                if length <= SMALL:
+                    waiting += self._read(source, offset, length)
+                if length > SMALL or len(waiting) >= BUFFER:
+                    end += self._flush(file, end, waiting, advance)
+                if length > SMALL:
+                    for begin, stop in _filled(source, offset, length):
+                        self.call(os.lseek, file, end + begin - offset, os.SEEK_SET)
+                        self._span(source, begin, stop - begin, file, advance)
+                    end += length
+            end += self._flush(file, end, waiting, advance)
             self.call(os.ftruncate, file, end)  # a hole at the end
         finally:
             os.close(file)
+
+    def _flush(self, file: int, end: int, waiting: bytearray, advance: Advance) -> int:
+        """Write what is ``waiting`` at byte ``end`` and return how much it was."""
+        count = len(waiting)
+        self.call(os.lseek, file, end, os.SEEK_SET)
+        self._put(file, bytes(waiting))
+        waiting.clear()
+        advance(count)
+        return count
+
+    def _read(self, source: int, offset: int, length: int) -> bytes:
+        self.call(os.lseek, source, offset, os.SEEK_SET)
+        found = self.call(os.read, source, length)
+        if len(found) != length:
+            raise OSError(errno.EIO, _EARLY)
+        return found
 
     def _span(self, source: int, offset: int, length: int, file: int, advance: Advance) -> None:
         """Copy ``length`` bytes to where ``file`` stands."""
@@ -61,7 +84,7 @@ class Copier(Disk):
                 self.call(os.lseek, source, offset, os.SEEK_SET)
                 chunk = self.call(os.read, source, min(size, BUFFER))
                 if not chunk:
-                    raise OSError(errno.EIO, "a source file ended early; it changed while it was read")
+                    raise OSError(errno.EIO, _EARLY)
                 self._put(file, chunk)
                 count = len(chunk)
             offset += count

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from fnmatch import fnmatchcase
 from typing import NamedTuple
 
 from ..checkpoint.nouns import Checkpoint
@@ -15,7 +16,8 @@ from .layout import index, shards
 from .nouns import Chosen, OutShard, Plan, ResaveError, ResaveUsage, Tensor
 
 _WEIGHTS = (".safetensors", ".safetensors.index.json")
-_PICKLES = (".bin", ".pt", ".pth", ".bin.index.json")
+_PICKLES = "pytorch_model*.bin*"
+"""What stands for the same weights as the safetensors."""
 _UNUSED = ".unused"
 
 
@@ -32,22 +34,24 @@ class Wanted(NamedTuple):
 
 
 def plan(
-    ckpt: Checkpoint, wanted: Wanted, times: Mapping[str, int], kept: list[Chosen] | None = None
+    ckpt: Checkpoint,
+    wanted: Wanted,
+    times: Mapping[str, int],
+    pickled: tuple[list[Chosen], list[str]] | None = None,
 ) -> Plan:
     """Return what to write for ``ckpt``; ``times`` are the times of change of its files, in ns.
 
-    ``kept`` are tensors that were found in other files than safetensors. Raises ResaveError.
+    ``pickled`` are tensors that were found in pickles, and what is said of them. Raises ResaveError.
     """
-    pickled = kept is not None
-    notes: list[str] = []
-    if kept is None:
-        kept, notes = chosen(ckpt, wanted.drop, stray=wanted.drop_stray)
+    if pickled and (wanted.drop or wanted.drop_stray):
+        raise ResaveUsage("--drop and --drop-stray are for safetensors: convert first, then drop")
+    kept, notes = pickled or chosen(ckpt, wanted.drop, stray=wanted.drop_stray)
     kept = _renamed(kept, wanted.rename, notes)
     try:
         found = shards(kept, wanted.shard_size, _stem(kept))
     except UnicodeEncodeError as error:
         raise ResaveError(f"a tensor's name is no text: {error.reason}") from error
-    carried, left = _carried(ckpt, {shard.name for shard in found}, pickled=pickled)
+    carried, left = _carried(ckpt, {shard.name for shard in found}, {item.file for item in kept})
     total = sum(tensor.size for item in kept for tensor in item.tensors)
     texts = ((f"{_stem(kept)}.safetensors.index.json", index(found, total)),) if len(found) > 1 else ()
     used = sorted({piece.file for shard in found for piece in shard.pieces} | set(carried))
@@ -83,7 +87,10 @@ def digest(made: Plan) -> str:
 
 
 def _stem(kept: Sequence[Chosen]) -> str:
-    return "adapter_model" if all(item.file.startswith("adapter_model") for item in kept) else "model"
+    for stem in ("adapter_model", "consolidated"):
+        if all(item.file.startswith(stem) for item in kept):
+            return stem
+    return "model"
 
 
 def _renamed(kept: Sequence[Chosen], pairs: Sequence[tuple[str, str]], notes: list[str]) -> list[Chosen]:
@@ -114,12 +121,14 @@ def _renamed(kept: Sequence[Chosen], pairs: Sequence[tuple[str, str]], notes: li
     return result
 
 
-def _carried(ckpt: Checkpoint, written: set[str], *, pickled: bool) -> tuple[list[str], list[str]]:
+def _carried(ckpt: Checkpoint, written: set[str], used: set[str]) -> tuple[list[str], list[str]]:
     """Return the other files that are copied, and those that are left out."""
     carried: list[str] = []
     left: list[str] = []
     for name, known in ckpt.entries.items():
-        weights = "/" not in name and (name.endswith(_WEIGHTS) or (pickled and name.endswith(_PICKLES)))
+        weights = name in used or (
+            "/" not in name and (name.endswith(_WEIGHTS) or fnmatchcase(name, _PICKLES))
+        )
         if known.state != "here" or weights or name.endswith(_UNUSED) or name in written:
             left.append(name)
         else:

@@ -8,13 +8,15 @@ from typing import NamedTuple
 
 from ..checkpoint import load
 from ..checkpoint.gc_paused import gc_paused
+from ..checkpoint.nouns import Checkpoint
 from ..engine import examine
-from ..model import OUTCOMES, Report, Target
+from ..model import Report, Target
+from ..model.words import RANK
 from ..ruledata import Rulebook
 from ..sources.base import Source
 from ..sources.local import LocalSource
 from ..sources.single import SingleSource
-from .nouns import Plan, ResaveError
+from .nouns import Chosen, Plan, ResaveError
 from .planning import Wanted, overlay, plan
 
 
@@ -40,16 +42,26 @@ def proposed(
     with gc_paused():
         ckpt = load(source, rulebook)
         before = examine(ckpt, targets, rulebook.cards)
-        made = plan(ckpt, wanted, _times(source))
+        made = plan(ckpt, wanted, _times(source), _pickled(ckpt, source))
         label = out.rstrip("/") if os.path.isdir(source.label) else out
         after = _seen(overlay(source, made, label), targets, rulebook)
     for was, now in zip(before.verdicts, after.verdicts, strict=True):
-        if OUTCOMES.index(now.outcome) < OUTCOMES.index(was.outcome):
+        if was.outcome != "unknown" and RANK[now.outcome] < RANK[was.outcome]:
             why = ", ".join(now.because) or "it would be read otherwise"
             raise ResaveError(
                 f"{now.target.label} would go from {was.outcome} to {now.outcome} ({why}); nothing was written"
             )
     return Proposal(made, before, after)
+
+
+def _pickled(ckpt: Checkpoint, source: LocalSource | SingleSource) -> tuple[list[Chosen], list[str]] | None:
+    """Return the tensors of the model's pickles, where there are no safetensors of it."""
+    from .pickled import chosen, files_of
+
+    if ckpt.shards or not isinstance(source, LocalSource):
+        return None
+    files = files_of(ckpt)
+    return chosen(ckpt, source, files) if files else None
 
 
 def _seen(source: Source, targets: Sequence[Target], rulebook: Rulebook) -> Report:
