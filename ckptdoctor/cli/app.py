@@ -23,7 +23,7 @@ from .streams import unwritten
 _UNWRITTEN = (errno.EBADF, errno.ENOSPC)
 _NAME, _COMPLETE = "ckptdoctor", "_CKPTDOCTOR_COMPLETE"
 
-COMMANDS = ("check", "fix", "undo", "resave", "fit", "load", "explain", "env", "rules", "hook")
+COMMANDS = ("check", "fix", "undo", "resave", "diff", "fit", "load", "explain", "env", "rules", "hook")
 """Commands, in the order help lists them: each the function of that name in the module of that name here."""
 
 

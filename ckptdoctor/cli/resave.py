@@ -87,7 +87,7 @@ def resave(
         proposal = proposed(source, out, wanted, loaders, rulebook)
         seconds = None
         if not dry_run:
-            with Transfer(Path(place.out).name, proposal.plan.size) as transfer:
+            with Transfer(Path(place.out).name) as transfer:
                 from ..resaving.writing import Writer
 
                 Writer(proposal.plan, place, source.descriptor, transfer).write(resume=resume, verify=verify)

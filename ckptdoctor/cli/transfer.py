@@ -18,9 +18,9 @@ _CLEAR = "\r\x1b[2K"
 class Transfer:
     """Called with (bytes done, bytes in all); inert unless stderr is a terminal. ``seconds``: how long it took."""
 
-    def __init__(self, label: str, total: int) -> None:
+    def __init__(self, label: str, verb: str = "Writing") -> None:
         self._label = elide(clean(label), 24)
-        self._total = total
+        self._verb = verb
         self._start = time.monotonic()
         self._next = self._start + _PATIENCE
         self._drawn = False
@@ -37,7 +37,7 @@ class Transfer:
         rate = done / max(now - self._start, 0.001)
         left = (total - done) / max(rate, 1.0)
         bar = "━" * full + "─" * (_BAR - full)
-        text = f"Writing {self._label}  {bar} {size(done)} of {size(total)}  {size(int(rate))}/s"
+        text = f"{self._verb} {self._label}  {bar} {size(done)} of {size(total)}  {size(int(rate))}/s"
         self._write(f"{_CLEAR}{text}  {int(left) // 60}:{int(left) % 60:02d} left")
         self._drawn = True
 
