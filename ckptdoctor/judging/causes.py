@@ -90,7 +90,7 @@ class Judge:
             locations=tuple(at),
             facts=hit.facts,
             outcomes=tuple(outcome for outcome in every if outcome.target.label not in case.guesses),
-            fix=words.fix(card, hit, given),
+            fix=words.fix(card, hit, given, self._ckpt.label),
             fingerprint=key,
             subject=hit.subject,
         )

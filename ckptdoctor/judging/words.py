@@ -38,14 +38,19 @@ def of_hit(hit: Hit, count: int, at: Sequence[Location]) -> dict[str, Fact]:
     return given | dict(hit.facts)
 
 
-def fix(card: Card, hit: Hit, words: Mapping[str, Fact]) -> Fix | None:
-    """Give a hit's edits the card's title, and the more careful of both opinions on their safety; else a command."""
+def fix(card: Card, hit: Hit, words: Mapping[str, Fact], label: str) -> Fix | None:
+    """Give a hit's edits the card's title, and the more careful of both opinions on their safety; else a command.
+
+    In a command ``{checkpoint}`` is ``label``, what the user called it, and ``{out}`` a directory beside it.
+    """
     if hit.fix is not None and "title" in card.fix:
         unsafe = "unsafe" in (card.fix["safety"], hit.fix.safety)
         title = hit.fix.title or render(card.fix["title"], words)
         return Fix(title, "unsafe" if unsafe else "safe", hit.fix.edits)
     if hit.fix is None and "command" in card.fix:
-        quoted = {name: shlex.quote(_text(value)) for name, value in words.items()}
+        place = label.rstrip("/") or label
+        given = {**words, "checkpoint": place, "out": f"{place.removesuffix('.safetensors')}-resaved"}
+        quoted = {name: shlex.quote(_text(value)) for name, value in given.items()}
         return Fix(render(card.fix["command"], quoted), "manual")
     return hit.fix
 

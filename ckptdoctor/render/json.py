@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from .._version import __version__
 from ..folding import Range, ranges
-from ..model import BytesRead, Finding, LoaderOutcome, Location, Report, Verdict
+from ..model import BytesRead, Finding, Fix, LoaderOutcome, Location, Report, Verdict
 from . import Page
 from .safe import dumps
 
@@ -83,8 +83,17 @@ def _alone(finding: Finding) -> dict[str, object]:
         "locations": [_location(place) for place in finding.locations],
         "facts": dict(finding.facts),
         "outcomes": [_outcome(item) for item in finding.outcomes],
-        "fix": None if fix is None else {"title": fix.title, "safety": fix.safety},
+        "fix": None if fix is None else _fix(fix),
         "fingerprint": finding.fingerprint,
+    }
+
+
+def _fix(fix: Fix) -> dict[str, object]:
+    """``command``: what to type, where no edit is known; else null."""
+    return {
+        "title": fix.title,
+        "safety": fix.safety,
+        "command": fix.title if fix.safety == "manual" else None,
     }
 
 

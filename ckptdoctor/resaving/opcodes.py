@@ -9,68 +9,29 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from typing import NamedTuple, TypeGuard
+
+from .torchnames import (
+    BYTES,
+    DTYPES,
+    ORDERED,
+    PARAMETER,
+    REBUILD,
+    REBUILD_3,
+    STORAGES,
+    Global,
+    Refused,
+    Storage,
+    View,
+    is_size,
+    view_of,
+)
 
 MAX_PICKLE = 64 * 1024 * 1024
 """Bytes of one pickle; that of a model with 10^5 tensors has some 20 MB."""
 MAX_NAME = 1_000
 
-_REBUILD = ("torch._utils", "_rebuild_tensor_v2")
-_REBUILD_3 = ("torch._utils", "_rebuild_tensor_v3")
-_PARAMETER = ("torch._utils", "_rebuild_parameter")
-_ORDERED = ("collections", "OrderedDict")
-_STORAGES = {
-    "FloatStorage": "F32",
-    "DoubleStorage": "F64",
-    "HalfStorage": "F16",
-    "BFloat16Storage": "BF16",
-    "LongStorage": "I64",
-    "IntStorage": "I32",
-    "ShortStorage": "I16",
-    "CharStorage": "I8",
-    "ByteStorage": "U8",
-    "BoolStorage": "BOOL",
-    "ComplexFloatStorage": "C64",
-}
-"""torch's storage classes → the dtype that safetensors has for them."""
-_DTYPES = {
-    "float8_e4m3fn": "F8_E4M3",
-    "float8_e5m2": "F8_E5M2",
-    "float8_e8m0fnu": "F8_E8M0",
-    "uint16": "U16",
-    "uint32": "U32",
-    "uint64": "U64",
-}
-"""torch's dtypes that have no storage class: the storage is one of bytes, the tensor names the dtype."""
-_BYTES = "UntypedStorage"
 
-
-class Refused(ValueError):
-    """The pickle holds something other than tensors; the message names it."""
-
-
-class Storage(NamedTuple):
-    """What a persistent id stands for."""
-
-    dtype: str
-    """``U8`` for one of bytes."""
-    key: str
-    elements: int
-
-
-class View(NamedTuple):
-    """A tensor: a view of a storage, offset, shape and strides in elements."""
-
-    storage: Storage
-    dtype: str
-    offset: int
-    shape: tuple[int, ...]
-    stride: tuple[int, ...]
-
-
-class _Global(NamedTuple):
-    module: str
-    name: str
+__all__ = ["MAX_NAME", "MAX_PICKLE", "Reader", "Refused", "Storage", "View"]
 
 
 class _Mark:
@@ -155,12 +116,10 @@ class Reader:
 
     def _global(self, module: object, name: object) -> None:
         found = (module, name)
-        ours = module in ("torch", "torch.storage") and (
-            name in _STORAGES or name in _DTYPES or name == _BYTES
-        )
-        if not ours and found not in (_REBUILD, _REBUILD_3, _PARAMETER, _ORDERED):
+        ours = module in ("torch", "torch.storage") and (name in STORAGES or name in DTYPES or name == BYTES)
+        if not ours and found not in (REBUILD, REBUILD_3, PARAMETER, ORDERED):
             raise Refused(f"it asks for {str(module)[:100]}.{str(name)[:100]}, which is no tensor")
-        self._stack.append(_Global(str(module), str(name)))
+        self._stack.append(Global(str(module), str(name)))
 
     def _named(self) -> None:
         name, module = self._pop(), self._pop()
@@ -177,26 +136,26 @@ class Reader:
         if type(found) is not tuple or len(found) not in (5, 6) or found[0] != "storage":
             raise Refused("a persistent id that is no storage")
         kind, key, elements = found[1], found[2], found[4]
-        if not isinstance(kind, _Global) or not isinstance(key, str) or not _is_size(elements):
+        if not isinstance(kind, Global) or not isinstance(key, str) or not is_size(elements):
             raise Refused("a storage that is not described as torch does")
         if len(found) == 6 and found[5] is not None:
             raise Refused("a storage that is a view of another (torch before 0.4)")
-        if kind.name not in _STORAGES and kind.name != _BYTES:
+        if kind.name not in STORAGES and kind.name != BYTES:
             raise Refused(f"a storage of {kind.name}")
-        self._stack.append(Storage(_STORAGES.get(kind.name, "U8"), key, elements))
+        self._stack.append(Storage(STORAGES.get(kind.name, "U8"), key, elements))
 
     def _reduce(self) -> None:
         given, what = self._pop(), self._pop()
-        if not isinstance(what, _Global) or type(given) is not tuple:
+        if not isinstance(what, Global) or type(given) is not tuple:
             raise Refused("a call of something that was not named")
         name = (what.module, what.name)
-        if name == _ORDERED and given == ():
+        if name == ORDERED and given == ():
             self._stack.append({})
-        elif name == _REBUILD and 6 <= len(given) <= 7:
-            self._stack.append(_view(given[0], given[1], given[2], given[3], None))
-        elif name == _REBUILD_3 and 7 <= len(given) <= 8:
-            self._stack.append(_view(given[0], given[1], given[2], given[3], given[6]))
-        elif name == _PARAMETER and given and isinstance(given[0], View):
+        elif name == REBUILD and 6 <= len(given) <= 7:
+            self._stack.append(view_of(given[0], given[1], given[2], given[3], None))
+        elif name == REBUILD_3 and 7 <= len(given) <= 8:
+            self._stack.append(view_of(given[0], given[1], given[2], given[3], given[6]))
+        elif name == PARAMETER and given and isinstance(given[0], View):
             self._stack.append(given[0])
         else:
             raise Refused(f"a call of {what.name} with other arguments than torch writes")
@@ -282,22 +241,3 @@ def _none(value: object) -> None:
 def _protocol(number: int) -> None:
     if number > 5:
         raise Refused(f"pickle protocol {number}")
-
-
-def _view(storage: object, offset: object, shape: object, stride: object, kind: object) -> View:
-    if not isinstance(storage, Storage) or not _is_size(offset):
-        raise Refused("a tensor without a storage")
-    if type(shape) is not tuple or type(stride) is not tuple or len(shape) != len(stride) or len(shape) > 64:
-        raise Refused("a tensor whose shape and strides do not fit")
-    if not all(map(_is_size, shape + stride)):
-        raise Refused("a tensor with a negative size")
-    dtype = storage.dtype
-    if kind is not None:
-        if not isinstance(kind, _Global) or kind.name not in _DTYPES:
-            raise Refused("a tensor of a dtype that safetensors does not have")
-        dtype = _DTYPES[kind.name]
-    return View(storage, dtype, offset, shape, stride)
-
-
-def _is_size(value: object) -> TypeGuard[int]:
-    return type(value) is int and 0 <= value < 2**62

@@ -15,6 +15,7 @@ from ..checkpoint.dtypes import BITS
 from ..checkpoint.nouns import Checkpoint
 from ..sources.base import Unavailable
 from ..sources.local import LocalSource
+from ..sources.single import SingleSource
 from .layout import joined
 from .nouns import Chosen, Piece, ResaveError, Tensor
 from .opcodes import MAX_NAME
@@ -41,22 +42,24 @@ def files_of(ckpt: Checkpoint) -> tuple[str, ...]:
         if absent:
             raise ResaveError(f"{absent[0]}: {_INDEX} names it and it is not here; fetch it first")
         return index.files
-    found = [
-        name
-        for name in ckpt.entries
-        if "/" not in name and name.endswith(_ENDINGS) and not _STATE.fullmatch(name)
-    ]
-    parts = tuple(name for name in found if _PARTS.fullmatch(name))
-    if parts or "pytorch_model.bin" in found:
-        return ("pytorch_model.bin",) if "pytorch_model.bin" in found else parts
-    if len(found) > 1:
+    found = [name for name in ckpt.entries if _is_weights(name)]
+    if "pytorch_model.bin" in found:
+        return ("pytorch_model.bin",)
+    parts = [name for name in found if _PARTS.fullmatch(name)]
+    if not parts and len(found) > 1:
         raise ResaveError(
             f"{', '.join(found[:5])}: which of them is the model is not known; leave the others out"
         )
-    return tuple(found)
+    return tuple(parts or found)
 
 
-def chosen(ckpt: Checkpoint, source: LocalSource, files: tuple[str, ...]) -> tuple[list[Chosen], list[str]]:
+def _is_weights(name: str) -> bool:
+    return "/" not in name and name.endswith(_ENDINGS) and not _STATE.fullmatch(name)
+
+
+def chosen(
+    ckpt: Checkpoint, source: LocalSource | SingleSource, files: tuple[str, ...]
+) -> tuple[list[Chosen], list[str]]:
     """Return the tensors of ``files``, and in words what was left out. Raises ResaveError."""
     kept: list[Chosen] = []
     owner: dict[str, str] = {}
@@ -79,7 +82,7 @@ def chosen(ckpt: Checkpoint, source: LocalSource, files: tuple[str, ...]) -> tup
     return kept, notes
 
 
-def _asked(source: LocalSource, file: str) -> Mapping[str, object]:
+def _asked(source: LocalSource | SingleSource, file: str) -> Mapping[str, object]:
     descriptor = source.descriptor(file)
     if isinstance(descriptor, Unavailable):
         raise ResaveError(str(descriptor))

@@ -58,9 +58,15 @@ def _pickled(ckpt: Checkpoint, source: LocalSource | SingleSource) -> tuple[list
     """Return the tensors of the model's pickles, where there are no safetensors of it."""
     from .pickled import chosen, files_of
 
-    if ckpt.shards or not isinstance(source, LocalSource):
+    wrong = [
+        d.at.file
+        for d in ckpt.defects
+        if d.code == "wrong-magic" and d.facts.get("kind") in ("zip", "pickle")
+    ]
+    misnamed = tuple(file for file in ckpt.shards if file in wrong)
+    if set(ckpt.shards) - set(misnamed):
         return None
-    files = files_of(ckpt)
+    files = misnamed or files_of(ckpt)
     return chosen(ckpt, source, files) if files else None
 
 

@@ -59,23 +59,33 @@ def tensors(file: int) -> tuple[list[Found], list[str]]:
 
 def _named(value: object) -> tuple[dict[str, View], list[str]]:
     """Return the tensors by name, out of one wrapper at most."""
-    if isinstance(value, dict) and not any(isinstance(item, View) for item in value.values()):
-        inner = [value[key] for key in _WRAPPERS if isinstance(value.get(key), dict)]
-        value = inner[0] if len(inner) == 1 else value
-    if not isinstance(value, dict):
-        raise Refused("it holds no dictionary of tensors")
-    found = {str(name): item for name, item in value.items() if isinstance(item, View)}
-    others = [str(name) for name, item in value.items() if not isinstance(item, View)]
-    nested = [str(name) for name, item in value.items() if type(item) in (dict, list, tuple) and item]
-    if nested:
-        raise Refused(
-            f"{nested[0][:100]} is no tensor but a collection: a training state, of which the model is one part"
-        )
+    value = _unwrapped(value)
+    found: dict[str, View] = {}
+    others: list[str] = []
+    for key, item in value.items():
+        name = str(key)
+        if isinstance(item, View):
+            found[name] = item
+        elif type(item) in (dict, list, tuple) and item:
+            what = "a training state, of which the model is one part"
+            raise Refused(f"{name[:100]} is no tensor but a collection: {what}")
+        else:
+            others.append(name)
+        if len(name) > MAX_NAME:
+            raise Refused("a name is too long")
     if not found:
         raise Refused("it holds no tensors")
-    if any(len(name) > MAX_NAME for name in found):
-        raise Refused("a name is too long")
     return found, others
+
+
+def _unwrapped(value: object) -> dict[object, object]:
+    if not isinstance(value, dict):
+        raise Refused("it holds no dictionary of tensors")
+    if not any(isinstance(item, View) for item in value.values()):
+        inner = [value[key] for key in _WRAPPERS if isinstance(value.get(key), dict)]
+        if len(inner) == 1 and isinstance(inner[0], dict):
+            return inner[0]
+    return value
 
 
 def _zipped(file: int, size: int) -> tuple[object, Mapping[str, Place]]:

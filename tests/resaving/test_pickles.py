@@ -207,3 +207,12 @@ def test_no_unpickler_is_imported() -> None:
         "import sys; from ckptdoctor.resaving import torchfile; assert 'pickle' not in sys.modules, 'pickle'"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+
+
+def test_a_pickle_under_the_name_of_safetensors(tmp_path: Path) -> None:
+    for form in ("zip", "legacy"):
+        model = tmp_path / form
+        model.mkdir()
+        shutil.copy(WRITTEN / f"{form}.bin", model / "model.safetensors")
+        resaved(model, tmp_path / f"{form}-out")
+        assert len(tensors(tmp_path / f"{form}-out")) > 15
