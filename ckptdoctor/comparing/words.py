@@ -32,24 +32,24 @@ def words(found: Difference, ours: Mapping[str, Module], theirs: Mapping[str, Mo
 
 
 def _quantised(changed: Sequence[Changed]) -> Iterator[str]:
-    for a, b, sides in (("A", "B", False), ("B", "A", True)):
-        pairs = [(c.right, c.left) if sides else (c.left, c.right) for c in changed]
-        schemes = {
-            to.scheme: 0
-            for of, to in pairs
-            if to.quantized and not of.quantized and _fits(of.shape, to.shape)
-        }
-        for item, (of, to) in zip(changed, pairs, strict=True):
-            if to.scheme in schemes and not of.quantized:
-                schemes[to.scheme] += len(item.names)
-        if schemes:
-            what = " and ".join(_FAMILIES.get(scheme, scheme) for scheme in schemes)
-            article = "an" if what[0] in "nfaio" and what[:2] in ("nf", "fp", "aw", "in") else "a"
-            yield f"{b} is {article} {what} of {a}: {_amount(sum(schemes.values()), 'module')} quantised"
+    yield from _packed([(item, item.left, item.right) for item in changed], "A", "B")
+    yield from _packed([(item, item.right, item.left) for item in changed], "B", "A")
     other = [c for c in changed if c.left.quantized and c.right.quantized and c.left.scheme != c.right.scheme]
     if other:
         pair = f"{other[0].left.scheme} in A, {other[0].right.scheme} in B"
         yield f"{_amount(_count(other), 'module')} quantised otherwise: {pair}"
+
+
+def _packed(changed: Sequence[tuple[Changed, Module, Module]], source: str, result: str) -> Iterator[str]:
+    """Tell dense modules of ``source`` that are quantised in ``result``, where the shapes say the same."""
+    schemes: dict[str, int] = {}
+    for item, dense, packed in changed:
+        if packed.quantized and not dense.quantized and _fits(dense.shape, packed.shape):
+            schemes[packed.scheme] = schemes.get(packed.scheme, 0) + len(item.names)
+    if schemes:
+        what = " and ".join(_FAMILIES.get(scheme, scheme) for scheme in schemes)
+        article = "an" if what[:2] in ("nf", "fp", "aw", "in", "mx", "nv") else "a"
+        yield f"{result} is {article} {what} of {source}: {_amount(sum(schemes.values()), 'module')} quantised"
 
 
 def _fits(dense: tuple[int | None, int | None] | None, packed: tuple[int | None, int | None] | None) -> bool:
