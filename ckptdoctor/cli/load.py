@@ -11,7 +11,7 @@ import click
 from ..render.safe import clean
 from . import inputs
 from .exits import FINDINGS, NO_VERDICT, OK
-from .output import page_for, say, write
+from .output import here, page_for, say, write
 
 if TYPE_CHECKING:
     from ..probe.loading import Result
@@ -105,7 +105,7 @@ def load(
     wanted = Wanted(path, chosen, interpreter, onto, stage, timeout, limits, trust_remote_code)
     with Stages() as progress:
         result = test_load(wanted, rulebook, progress)
-    page = page_for(None if output is not None else sys.stdout, rulebook)
+    page = page_for(None if output is not None else sys.stdout, rulebook)._replace(base=str(here() or ""))
     text = loaded.as_json(result) if form == "json" else loaded.as_text(result, page)
     try:
         write(text, output, color=page.color)

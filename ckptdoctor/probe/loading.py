@@ -203,6 +203,10 @@ def _clean(event: Mapping[str, Any]) -> dict[str, Any]:
     numbers = ("same", "weights_bytes")
     found |= {key: event[key] for key in numbers if isinstance(event.get(key), int)}
     found |= {key: event[key] for key in ("environment", "logits_finite") if isinstance(event.get(key), bool)}
+    never = set(found.get("never_written", ()))
+    for key in ("differ_from_file", "not_compared"):  # a parameter is told once
+        if key in found:
+            found[key] = [name for name in found[key] if name not in never]
     return {**found, "stage": str(event.get("stage", ""))}
 
 

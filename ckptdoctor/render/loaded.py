@@ -66,7 +66,7 @@ def as_json(result: Result) -> str:
         },
         "agrees": result.agrees,
         "exception": seen.get("exception")
-        or (dict(result.failure.exception or {}) if result.failure else None),
+        or (dict(result.failure.exception) if result.failure and result.failure.exception else None),
         "rules": [candidate.rule for candidate in result.rules],
         "failure": None
         if result.failure is None
@@ -96,7 +96,9 @@ def as_text(result: Result, page: Page) -> str:
     lines += _verdict(result, page)
     lines += _held(result, page)
     for key, what in KINDS.items():
-        lines += _kind(what, result.seen.get(key) or (), page)
+        names = result.seen.get(key) or ()
+        if key != "missing" or names != result.seen.get("never_written"):
+            lines += _kind(what, names, page)
     lines += _failure(result, page)
     lines += _memory(result, page)
     lines += _agreement(result, page)
@@ -160,7 +162,7 @@ def _held(result: Result, page: Page) -> list[Line]:
     words = f"{seen['same']:,} of {amount(every, 'parameter')} hold what the files say"
     if seen["not_compared"]:
         words += f", {len(seen['not_compared']):,} could not be compared"
-    if "logits_finite" in seen:
+    if "logits_finite" in seen and not seen.get("never_written"):  # what nobody wrote was made NaN here
         words += "; logits are finite" if seen["logits_finite"] else "; logits are NOT finite"
     return hang([Segment("    ")], words, page)
 
@@ -178,7 +180,7 @@ def _kind(what: str, names: Iterable[str], page: Page) -> list[Line]:
 
 
 def _failure(result: Result, page: Page) -> list[Line]:
-    lines = hang([Segment("    ")], result.exception[:600], page) if result.exception else []
+    lines = hang([Segment("    ")], _first(result.exception), page) if result.exception else []
     if result.failure is not None and not result.exception:
         lines += hang([Segment("    ")], str(result.failure), page)
     if result.limit is not None:
@@ -189,6 +191,13 @@ def _failure(result: Result, page: Page) -> list[Line]:
         advice = str(page.prose(best.rule).get("how_to_fix") or "")
         lines += hang([Segment("      ")], advice, page) if advice else []
     return lines
+
+
+def _first(text: str) -> str:
+    """The first lines of an exception; transformers' go on with a table and a traceback."""
+    head, table, _ = text.partition(" LOAD REPORT ")
+    shown = head.rpartition("\n")[0] if table else head
+    return shown.partition("\n\n")[0][:600]
 
 
 def _memory(result: Result, page: Page) -> list[Line]:

@@ -9,8 +9,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 
+import ckptdoctor
 from tests.observe.cases import load_cases, materialise
 from tests.observe.paths import SOUND
 
@@ -21,6 +23,7 @@ pytestmark = [
 ]
 
 
+SCHEMA = json.loads((Path(ckptdoctor.__file__).parent / "load.schema.json").read_text(encoding="utf-8"))
 SPOILED = """
 import torch
 whole = torch.nn.Module.train
@@ -36,8 +39,9 @@ def load(*args: str) -> tuple[int, dict[str, Any]]:
     """Return exit code and JSON of one load."""
     command = [sys.executable, "-m", "ckptdoctor", "load", *args, "--device", "cpu", "--format", "json"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.stderr == ""
-    found = json.loads(done.stdout)
+    found: dict[str, Any] = json.loads(done.stdout)
+    assert ("the check was wrong here" in done.stderr) is (found["agrees"] is False)
+    jsonschema.validate(found, SCHEMA)
     if found["log"]:
         Path(found["log"]).unlink()
     return done.returncode, found
