@@ -197,5 +197,5 @@ CASES: tuple[Case, ...] = (
     Case("skips", document("config.json", llama(
         lambda n: f'"m{n}":0', '"quantization_config":{"quant_method":"bitsandbytes","load_in_4bit":true,'
         '"llm_int8_skip_modules":[' + ",".join(f'"m{n}"' for n in range(90_000)) + "]},")), 5),
-    Case("tree", tree, 300),
+    Case("tree", tree, 60),
 )  # fmt: skip

@@ -11,6 +11,7 @@ from .checkpoint import load
 from .checkpoint.gc_paused import gc_paused
 from .checkpoint.nouns import Checkpoint, View
 from .checks.base import FROM_MODELS, NEEDS, Check, Context, Need
+from .judging import shortened
 from .judging.causes import MAX_CAUSES, Judge
 from .judging.verdicts import verdicts
 from .loaders.base import Plan, Reading, default_files
@@ -68,7 +69,8 @@ def examine(ckpt: Checkpoint, targets: Sequence[Target], cards: Sequence[Card]) 
     for context in _contexts(ckpt, readings, cards):
         for card in cards:
             for skip in _judged(card, context, judge, crashes):
-                skips.setdefault((card.id, skip.reason), Skip(card.id, skip.kind, skip.reason))
+                reason = shortened.text(skip.reason)
+                skips.setdefault((card.id, reason), Skip(card.id, skip.kind, reason))
     findings = judge.findings()
     return Report(
         target=ckpt.label,

@@ -9,7 +9,7 @@ from typing import TypeAlias
 from ..model import Location
 from ..ruledata import Rulebook
 from ..sources import pointer
-from ..sources.base import Source, Span, Stat, Unavailable
+from ..sources.base import MAX_FILES, Source, Span, Stat, Unavailable
 from . import gguf, header, index, jsondoc
 from .gc_paused import gc_paused
 from .limits import MAX_DOCUMENT, MAX_DOCUMENTS, MAX_HEADERS, MAX_SHARDS, beyond
@@ -208,6 +208,8 @@ def _unopened(ckpt: Checkpoint) -> Iterator[Defect]:
     for name, known in ckpt.entries.items():
         if known.state == "foreign":
             yield Defect("foreign-journal", Location(name))
+        elif known.state == "beyond":
+            yield beyond("", "or more files and folders", MAX_FILES + 1, MAX_FILES)
         if name not in ckpt.shards and name not in DOCS and not name.endswith((*_INDEXES, *_WEIGHTS)):
             continue
         if known.state == "pointer" and name.endswith(_WEIGHTS) and not ckpt.metadata_only:

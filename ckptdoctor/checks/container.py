@@ -79,9 +79,10 @@ def beyond_limits(context: Context, params: Params) -> Iterator[Hit | Skip]:
     """Yield what goes beyond a limit of ours: it was not judged, and no verdict about it can be had."""
     of_view = [context.view.beyond] if context.view.beyond else []
     for found in (*_wanted(context, {"code": "beyond-limit"}), *of_view):
-        yield Hit({**found.facts, "document": found.at.file}, (found.at,))
+        document = found.at.file or "the directory"
+        yield Hit({**found.facts, "document": document}, (found.at,) if found.at.file else ())
         has, limit = f"{found.facts['got']} {found.facts['what']}", found.facts["limit"]
-        yield Skip("", "blind", f"{found.at.file} has {has}: ckptdoctor judges up to {limit}")
+        yield Skip("", "blind", f"{document} has {has}: ckptdoctor judges up to {limit}")
 
 
 def absent(context: Context, params: Params) -> Iterator[Hit | Skip]:

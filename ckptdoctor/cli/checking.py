@@ -92,6 +92,10 @@ def _summary(text: str, path: str) -> None:
         raise click.UsageError(f"GITHUB_STEP_SUMMARY={path}: {error.strerror or error}") from error
 
 
+MAX_BELOW = 3000
+"""Checkpoints below one directory that are checked in one run: half a minute and 500 MB for small ones."""
+
+
 class _Places:
     """The checkpoints that paths stand for."""
 
@@ -104,7 +108,7 @@ class _Places:
         """The directory they lie below when one path stood for several."""
         for path in paths:
             try:
-                places = checkpoints_below(path) if Path(path).is_dir() else [Path(path)]
+                places = checkpoints_below(path, MAX_BELOW + 1) if Path(path).is_dir() else [Path(path)]
             except OSError as error:
                 self.failed[path] = f"cannot be read: {error.strerror or error}"
                 places = []
@@ -116,6 +120,12 @@ class _Places:
                 self.failed.setdefault(path, "no safetensors file, shard index or config here or below")
             elif len(found) > 1 and len(paths) == 1:
                 self.below = path
+            if len(found) > MAX_BELOW:
+                others = (
+                    f"more than {MAX_BELOW} checkpoints here or below: those after {found[MAX_BELOW - 1]} are"
+                )
+                self.failed[path] = f"{others} not checked. Name the folders in it, some at a time."
+                found[MAX_BELOW:] = [path]
             self.found += found or [path]
         self._open: dict[str, Source] = {}
 

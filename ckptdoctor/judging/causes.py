@@ -11,7 +11,7 @@ from ..checkpoint.nouns import Checkpoint
 from ..loaders.base import Reading
 from ..model import MAX_LOCATIONS, SEVERITIES, Facts, Finding, Hit, LoaderOutcome, Location
 from ..ruledata import Card
-from . import consequences, outcomes, words
+from . import consequences, outcomes, shortened, words
 
 MAX_CAUSES = 1_000
 """Causes of one rule that are kept apart: each becomes a finding, and no reader wants more."""
@@ -62,6 +62,8 @@ class Judge:
         for reading in readings:
             outcome = outcomes.outcome(card, hit, reading, from_models=card.id in self._from_models)
             if outcome is not None:
+                if outcome.error:
+                    outcome = outcome._replace(error=shortened.text(outcome.error))
                 case.outcomes[reading.target.label] = outcome
                 if card.decided_by == "model" and self._from_models and not reading.plan.unknown:
                     case.guesses.add(reading.target.label)
@@ -79,8 +81,8 @@ class Judge:
         severity = outcomes.severity(case.card, every, unread=case.unread)
         if severity is None:
             return None
-        card, hit = case.card, case.hit
-        at = [self._concrete(location) for location in list(case.at)[:MAX_LOCATIONS]]
+        card, hit = case.card, shortened.hit(case.hit)
+        at = [shortened.location(self._concrete(place)) for place in list(case.at)[:MAX_LOCATIONS]]
         given = words.of_hit(hit, case.count, at)
         return Finding(
             rule=card.id,

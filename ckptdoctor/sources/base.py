@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal, NamedTuple, Protocol
 
+MAX_FILES = 250_000
+"""Files and folders of one checkpoint that are looked at; the largest published ones have some thousand."""
+
 
 class Unavailable(Exception):
     """The bytes of a file cannot be had (LFS pointer, metadata-only clone, a link that leaves the directory)."""
@@ -15,9 +18,12 @@ class Stat(NamedTuple):
 
     size: int
     """Size in bytes of the real content (for an LFS pointer: the size the pointer states)."""
-    state: Literal["here", "pointer", "absent", "link-out", "not-a-file", "unreadable", "foreign"] = "here"
+    state: Literal[
+        "here", "pointer", "absent", "link-out", "not-a-file", "unreadable", "foreign", "beyond"
+    ] = "here"
     """``pointer``: a Git LFS pointer lies in its place; ``absent``: known by name and size only; ``foreign``:
-    a ``.ckptdoctor`` with something in it that was not written here, which is never opened."""
+    a ``.ckptdoctor`` with something in it that was not written here, which is never opened; ``beyond``: the first
+    of more than ``MAX_FILES`` that was not looked at, and none was after it."""
     sha256: str | None = None
     """Expected digest, when a pointer states it."""
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 
 from . import pointer
-from .base import Span, Stat, Unavailable
+from .base import MAX_FILES, Span, Stat, Unavailable
 
 MAX_DEPTH = 3
 _JOURNAL = ".ckptdoctor"
@@ -25,6 +26,7 @@ class LocalSource:
         self._real = os.path.realpath(path)
         self._blobs = _blobs(self._real)
         self._entries: dict[str, Stat] | None = None
+        self._seen = 0
 
     def entries(self) -> dict[str, Stat]:
         """Return every file below the root, by relative POSIX path; directories that only tools use are left out."""
@@ -39,11 +41,15 @@ class LocalSource:
     def _scan(self, directory: str, prefix: str, depth: int) -> Iterator[tuple[str, Stat]]:
         try:
             with os.scandir(directory) as found:
-                children = list(found)
+                children = list(islice(found, MAX_FILES + 1 - self._seen))
         except OSError:
             return
         for child in children:
             name = prefix + child.name
+            if self._seen == MAX_FILES:
+                yield name, Stat(0, "beyond")
+                return
+            self._seen += 1
             if child.name == _JOURNAL:
                 if depth == 1 and _foreign(directory):
                     yield name, Stat(0, "foreign")

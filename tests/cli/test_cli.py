@@ -295,7 +295,7 @@ def test_explain_what_nobody_knows(capsys: Capture) -> None:
 
 
 def test_an_internal_error_is_one_line(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
-    def explode(path: object) -> list[Path]:
+    def explode(*arguments: object) -> list[Path]:
         raise ZeroDivisionError("\x1b[31mboom")
 
     monkeypatch.setattr("ckptdoctor.sources.discover.checkpoints_below", explode)
@@ -308,6 +308,21 @@ def test_an_internal_error_is_one_line(capsys: Capture, monkeypatch: pytest.Monk
     monkeypatch.setenv("CKPTDOCTOR_DEBUG", "1")
     assert main(["check", str(SOUND)]) == 3
     assert "Traceback" in capsys.readouterr().err
+
+
+def test_more_checkpoints_than_one_run_takes(
+    capsys: Capture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The first ones are checked, and it is told where that ended: exit status 3, as for what was not read."""
+    monkeypatch.setattr("ckptdoctor.cli.checking.MAX_BELOW", 2)
+    for name in "abc":
+        shutil.copytree(SOUND, tmp_path / name)
+    assert main(["check", str(tmp_path), "--format", "json"]) == 3
+    reports = json.loads(capsys.readouterr().out)["reports"]
+    assert [Path(report["target"]).name for report in reports] == ["a", "b", tmp_path.name]
+    assert f"more than 2 checkpoints here or below: those after {tmp_path / 'b'}" in reports[2]["nothing"]
+    shutil.rmtree(tmp_path / "c")
+    assert main(["check", str(tmp_path)]) == 0
 
 
 def test_one_checkpoint_that_breaks_us_spares_the_others(

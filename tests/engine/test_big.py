@@ -14,8 +14,8 @@ from bench.huge import CASES, Case, header
 from ckptdoctor.checkpoint import jsondoc, limits, loading, modules
 from ckptdoctor.judging import causes
 from ckptdoctor.model import Report
-from ckptdoctor.render import Page, render
-from ckptdoctor.sources import open_source
+from ckptdoctor.render import FORMATS, Page, render
+from ckptdoctor.sources import local, open_source
 from ckptdoctor.sources.memory import MemorySource
 from tests.support.shipped import check_source, default_targets, load
 
@@ -96,6 +96,59 @@ def test_documents_share_a_budget(monkeypatch: pytest.MonkeyPatch) -> None:
     files = {"config.json": CONFIG, "generation_config.json": b'{"a": 1, "b": 2}'}
     found = {f.rule: f.message for f in check(files).findings}
     assert found["container/json-too-large"].endswith("ckptdoctor reads up to 5")
+
+
+LONG = "x" * 300_000
+
+
+@pytest.mark.parametrize(
+    ("file", "value"),
+    [
+        ("config.json", {"architectures": [LONG]}),
+        ("config.json", {"architectures": ["LlamaForCausalLM"], "model_type": LONG}),
+        (
+            "config.json",
+            {"architectures": ["LlamaForCausalLM"], "quantization_config": {"quant_method": LONG}},
+        ),
+        (
+            "config.json",
+            {"quantization_config": {"quant_method": "bitsandbytes", LONG: True, "load_in_4bit": LONG}},
+        ),
+        (
+            "config.json",
+            {"quantization_config": {"quant_method": "fp8", "modules_to_not_convert": [LONG, LONG + "y"]}},
+        ),
+        ("model.safetensors.index.json", {"metadata": {}, "weight_map": {"a.weight": f"{LONG}.safetensors"}}),
+        ("model.safetensors.index.json", {"metadata": {}, "weight_map": {LONG: "model.safetensors"}}),
+        ("model.safetensors.index.json", {"metadata": {}, "weight_map": {"a.weight": f"../{LONG}"}}),
+        ("adapter_config.json", {"peft_type": LONG, "base_model_name_or_path": LONG, "target_modules": LONG}),
+    ],
+)
+def test_no_text_of_a_checkpoint_is_told_whole(file: str, value: object) -> None:
+    """A report says where the 20 MB are, it does not hold them in each of its lines."""
+    files = {"model.safetensors": shard("model.norm.weight"), "config.json": CONFIG} | {
+        file: json.dumps(value).encode()
+    }
+    report = check(files)
+    for form in FORMATS:
+        assert len(render(form, [report], Page())) < len(LONG), form
+
+
+def test_files_beside_the_weights(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Folders count too: a tree of empty ones would be walked without end."""
+    (tmp_path / "model.safetensors").write_bytes(shard("model.norm.weight"))
+    (tmp_path / "config.json").write_bytes(CONFIG)
+    for number in range(3):
+        (tmp_path / f"folder-{number}/below").mkdir(parents=True)
+    for module in (local, loading):
+        monkeypatch.setattr(module, "MAX_FILES", 8)
+    assert blind(check_source(open_source(str(tmp_path)), TARGETS)) == []
+    for module in (local, loading):
+        monkeypatch.setattr(module, "MAX_FILES", 7)
+    report = check_source(open_source(str(tmp_path)), TARGETS)
+    assert blind(report) == ["the directory has 8 or more files and folders: ckptdoctor judges up to 7"]
+    assert "container/beyond-limit" in {finding.rule for finding in report.findings}
+    assert all(render(form, [report], Page()) for form in FORMATS)
 
 
 @pytest.mark.parametrize("name", ["a." * 490 + "weight", "0." * 490 + "weight", "." * 990])
