@@ -44,6 +44,8 @@ class Options(NamedTuple):
     base: str | None = None
     pointers: frozenset[str] = frozenset()
     """Checkpoints whose weights lie elsewhere by agreement: judged from metadata, and no verdict is no failure."""
+    gate: bool = False
+    """Let nothing pass of which no loader could look at the weights (pickles alone), whatever ``fail_on`` says."""
 
 
 def run(paths: Sequence[str], options: Options) -> int:
@@ -61,7 +63,7 @@ def run(paths: Sequence[str], options: Options) -> int:
     shown = [changed(report) for report in reports] if options.changed_only else reports
     _write(shown, options, rulebook, places.below, time.perf_counter() - begun)
     limits = [options.fail_on or section.fail_on or ("error",) for section in sections]
-    code = worst_code(reports, limits, options.pointers)
+    code = worst_code(reports, limits, options.pointers, gate=options.gate)
     if options.write_baseline is not None:
         accepted.write_baseline(reports, options.write_baseline)
         return NO_VERDICT if code == NO_VERDICT else OK
@@ -117,7 +119,7 @@ class _Places:
                 [path] if inputs.on_hub(path) or places == [Path(path)] else [str(place) for place in places]
             )
             if not found:
-                self.failed.setdefault(path, "no safetensors file, shard index or config here or below")
+                self.failed.setdefault(path, inputs.without_checkpoint(path))
             elif len(found) > 1 and len(paths) == 1:
                 self.below = path
             if len(found) > MAX_BELOW:

@@ -44,7 +44,7 @@ def hook(files: tuple[str, ...], fix: bool, **given: Any) -> int:
     if not found:
         return OK
     pointers = frozenset(path for path in found if _kept_by_lfs(path))
-    given_options = checking.Options(**given, pointers=pointers)
+    given_options = checking.Options(**given, pointers=pointers, gate=True)
     repaired = fix and repairing.all_safe([path for path in found if path not in pointers], given_options)
     return max(checking.run(found, given_options), FINDINGS if repaired else OK)
 

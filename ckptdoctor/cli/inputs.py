@@ -148,3 +148,17 @@ def _closest(name: str, names: Sequence[str]) -> str:
     from difflib import get_close_matches
 
     return next(iter(get_close_matches(name, names, n=1, cutoff=0.7)), "")
+
+
+def without_checkpoint(path: str) -> str:
+    """Return why there is nothing to check in a directory that holds no checkpoint; it may hold GGUF files."""
+    try:
+        gguf = sorted(file.name for file in Path(path).iterdir() if file.name.endswith(".gguf"))
+    except OSError:
+        gguf = []
+    if not gguf:
+        return "no safetensors file, shard index or config here or below"
+    return (
+        f"only GGUF here, which llama.cpp and what is built on it (Ollama, LM Studio) read: give them {gguf[0]}; "
+        "for the others fetch the safetensors it was converted from"
+    )
