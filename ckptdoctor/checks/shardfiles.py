@@ -122,6 +122,14 @@ def subfolders(context: Context, params: Params) -> Iterator[Hit | Skip]:
         yield Hit({"bytes": size}, tuple(map(Location, below[:MAX_LOCATIONS])), count=len(below))
 
 
+def unfinished(context: Context, params: Params) -> Iterator[Hit | Skip]:
+    """Yield what a download that did not end left behind, by the endings that downloaders give it."""
+    endings = tuple(map(str, params["endings"])) if isinstance(params["endings"], list | tuple) else ()
+    left = [file for file in context.ckpt.entries if "/" not in file and file.endswith(endings)]
+    if left:
+        yield Hit({}, _noted(left), count=len(left))
+
+
 def doubled_extension(context: Context, params: Params) -> Iterator[Hit | Skip]:
     """Yield shards called ``model.safetensors-00001-of-00004.safetensors``."""
     for file in context.ckpt.shards:

@@ -102,13 +102,23 @@ def test_every_dtype_has_its_width(dtype: str) -> None:
             {"stated": 126_000_000, "limit": 100_000_000},
         ),
         (framed(b"[{}]"), 12, "header-start", {"byte": "5b"}),
-        (framed(b" {}"), 11, "header-start", {"byte": "20"}),
+        (framed(b" " * 64 + b"{}"), 74, "header-start", {"byte": "20"}),
         (framed(b""), 8, "wrong-magic", {"kind": "nul"}),
         (framed(b'{"\xff\xfe": {}}'), 18, "header-not-utf8", {"offset": 10}),
     ],
 )
 def test_what_is_no_header(raw: bytes, size: int, code: str, facts: dict[str, object]) -> None:
     assert only(raw, size) == (code, facts)
+
+
+@pytest.mark.parametrize("blanks", [b" ", b"\n\t  ", b"\r\n", b" " * 63])
+def test_blanks_before_the_brace_are_read(blanks: bytes) -> None:
+    raw = framed(
+        blanks
+        + b'{"__metadata__": {"format": "pt"}, "a": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}'
+    ) + bytes(4)
+    shard, defects = both(raw)
+    assert (refused(raw), list(shard.tensors), defects) == (None, ["a"], [])
 
 
 @pytest.mark.parametrize(
