@@ -1,4 +1,4 @@
-"""Damaged settings, baselines, cards and error texts: each is read, or refused with its own kind of error."""
+"""Damaged settings, baselines, cards, journals and error texts: each is read, or refused with its own kind of error."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from ckptdoctor import baseline, ruledata, settings
 from ckptdoctor.explain import explain
 from ckptdoctor.rulebook import custom
 
+from . import journals
 from .bases import ROOT
 
 SETTINGS = b"""for = ["vllm==0.32.0"]
@@ -89,6 +90,7 @@ def lanes(folder: Path) -> list[Lane]:
         ("baseline", BASELINE, of_file("baseline.json", baseline.read, baseline.BaselineError)),
         ("card", card, of_file(
             "own/card.yaml", lambda path: custom.extended(rulebook, [path.parent]), ruledata.RulebookError)),
+        ("journal", *journals.reader(folder / "journal", rulebook)),
         ("explain", ERROR, lambda text: explain(text.decode("utf-8", "replace"), rulebook)),
     ]  # fmt: skip
 
