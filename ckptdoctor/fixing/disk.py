@@ -124,7 +124,7 @@ class Disk:
         """Return the descriptor that is held for ``path``."""
         return self._descriptors.get(os.path.abspath(path))
 
-    def _put(self, file: int, content: bytes) -> None:
+    def _put(self, file: int, content: bytes | memoryview) -> None:
         """Write all of ``content``: one call may take less than it was given."""
         rest = memoryview(content)
         while rest:

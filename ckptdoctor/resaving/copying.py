@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import errno
 import os
+import struct
 from collections.abc import Callable, Iterable, Iterator
 
 from ..fixing.disk import Disk
@@ -14,10 +15,13 @@ Advance = Callable[[int], None]
 
 STEP = 64 * 1024 * 1024
 """Bytes asked of the kernel at a time: often enough for a progress bar and for Ctrl-C."""
-BUFFER = 4 * 1024 * 1024
+BUFFER = 1024 * 1024
 """Bytes in memory where they have to be read and written."""
 SMALL = 128 * 1024
 """Bytes up to which pieces are read and written together: a call of the kernel for each would take longer."""
+_BLOCK = 64 * 1024
+_FICLONERANGE = 0x4020940D
+"""``_IOW(0x94, 13, struct file_clone_range)`` of linux/fs.h."""
 _EARLY = "a source file ended early; it changed while it was read"
 _NEW = os.O_RDWR | os.O_CREAT | os.O_TRUNC | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
 _NEW |= getattr(os, "O_CLOEXEC", 0)
@@ -28,11 +32,13 @@ _OTHER_WAY = frozenset(
 
 
 class Copier(Disk):
-    """A disk that puts files together from pieces of others. ``kernel`` is cleared once the kernel said it cannot."""
+    """A disk that puts files together from pieces of others."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.kernel = hasattr(os, "copy_file_range")
+        self.kernel: bool | None = None
+        """Whether the kernel copies; None before that is known."""
+        self._buffer = bytearray(BUFFER)
 
     def gather(
         self, path: str, head: bytes, pieces: Iterable[tuple[int, int, int]], advance: Advance
@@ -77,19 +83,29 @@ class Copier(Disk):
 
     def _span(self, source: int, offset: int, length: int, file: int, advance: Advance) -> None:
         """Copy ``length`` bytes to where ``file`` stands."""
+        if self.kernel is None:
+            self.kernel = _shares(source, offset, file)
         while length:
-            size = min(length, STEP)
+            size = min(length, STEP if self.kernel else BUFFER)
             count = self._kernel(source, offset, size, file) if self.kernel else 0
             if not count:
-                self.call(os.lseek, source, offset, os.SEEK_SET)
-                chunk = self.call(os.read, source, min(size, BUFFER))
-                if not chunk:
-                    raise OSError(errno.EIO, _EARLY)
-                self._put(file, chunk)
-                count = len(chunk)
+                count = self._through_memory(source, offset, min(size, BUFFER), file)
             offset += count
             length -= count
             advance(count)
+
+    def _through_memory(self, source: int, offset: int, size: int, file: int) -> int:
+        part = memoryview(self._buffer)[:size]
+        if hasattr(os, "preadv"):
+            count = self.call(os.preadv, source, [part], offset)
+        else:
+            found = self._read(source, offset, size)
+            count = len(found)
+            part[:count] = found
+        if not count:
+            raise OSError(errno.EIO, _EARLY)
+        self._put(file, part[:count])
+        return count
 
     def _kernel(self, source: int, offset: int, size: int, file: int) -> int:
         """Return how many bytes the kernel copied, 0 where they have to be read and written."""
@@ -100,6 +116,27 @@ class Copier(Disk):
                 raise
             self.kernel = False
             return 0
+
+
+def _shares(source: int, offset: int, file: int) -> bool:
+    """Whether both files lie where blocks can be shared (btrfs, XFS, some network file systems): one is, for a trial.
+
+    Only there the kernel's way is the shorter one: on ext4 ``copy_file_range`` takes 1.7 times as long as reading and
+    writing (bench/resave.py).
+    """
+    try:
+        import fcntl
+    except ImportError:
+        return False
+    end = os.lseek(file, 0, os.SEEK_CUR)
+    place = -(-end // _BLOCK) * _BLOCK
+    request = struct.pack("qQQQ", source, -(-offset // _BLOCK) * _BLOCK, _BLOCK, place)
+    try:
+        fcntl.ioctl(file, _FICLONERANGE, request)
+    except OSError:
+        return False
+    os.ftruncate(file, place)
+    return hasattr(os, "copy_file_range")
 
 
 def _filled(source: int, offset: int, length: int) -> Iterator[tuple[int, int]]:
