@@ -44,11 +44,28 @@ def _gemma4(at: str) -> Recipe:
     }
 
 
+def _own_heads(
+    heads: str, width: str, groups: str, state: str, whole: str | None = None
+) -> Callable[[dict[str, Any], random.Random], None]:
+    """State-space heads of a width of their own, whatever the hidden size is; ``whole`` is a key for all of them."""
+
+    def draw(config: dict[str, Any], rng: random.Random) -> None:
+        config[heads] = rng.choice([4, 6, 8, 12])
+        config[width] = rng.choice([5, 7, 10, 14, 22])
+        config[groups] = rng.choice([1, 2])
+        config[state] = rng.choice([9, 11, 13, 15, 17])
+        if whole is not None:
+            config[whole] = config[heads] * config[width]
+
+    return draw
+
+
 def _pattern(config: dict[str, Any], rng: random.Random) -> None:
     """Nemotron-H as released: a letter per layer, which newer files spell out as a list."""
     letters = {"linear_attention": "M", "moe": "E", "full_attention": "*", "mlp": "-"}
     kinds = config.pop("layers_block_type")
     config["hybrid_override_pattern"] = "".join(letters[kind] for kind in kinds)
+    _own_heads("mamba_num_heads", "mamba_head_dim", "n_groups", "ssm_state_size")(config, rng)
 
 
 def _state_heads(heads: str, width: str, expand: str) -> Callable[[dict[str, Any], random.Random], None]:
@@ -231,7 +248,9 @@ CATALOGUE: dict[str, Recipe] = {
     },
     "Lfm2MoeForCausalLM": {"joint": _convolutions, "choices": {"num_dense_layers": [0, 1, 2, 3]}},
     "Lfm2ForCausalLM": {"joint": _convolutions, "requires": {"block_ff_dim": [], "tie_embedding": []}},
-    "FalconH1ForCausalLM": {},
+    "FalconH1ForCausalLM": {
+        "joint": _own_heads("mamba_n_heads", "mamba_d_head", "mamba_n_groups", "mamba_d_state", "mamba_d_ssm")
+    },
     "MambaForCausalLM": {},
     "BitNetForCausalLM": {},
     "SolarOpenForCausalLM": {},
@@ -252,7 +271,9 @@ CATALOGUE: dict[str, Recipe] = {
     "ExaoneMoeForCausalLM": {},
     "MiMoV2FlashForCausalLM": {},
     "NemotronHForCausalLM": {"joint": _pattern},
-    "JambaForCausalLM": {},
+    "JambaForCausalLM": {
+        "choices": {"mamba_dt_rank": [5, 7, 11, 13, 17, 19], "mamba_expand": [2, 3, 4]},
+    },
 }
 
 _HEADS = (

@@ -138,6 +138,8 @@ def _stretch(config: Plain, key: str, length: int, layers: int) -> None:
 
 def _lone_default(config_class: type[Any], key: str) -> Any:
     """The class default of a key that other keys must fit, so that no random configuration does without it."""
+    if not isinstance(config_class, type):  # of a class that only vLLM has: code that nobody reads
+        return _MISSING
     value = environment(config_class(), {}).get(key)
     return value if type(value) is int else _MISSING
 
