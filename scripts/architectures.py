@@ -33,10 +33,11 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 sys.path.insert(0, str(ROOT / "scripts"))
 
-from blueprints.catalogue import Recipe, every_class, recipe_of  # noqa: E402
+from blueprints.catalogue import Recipe, recipe_of  # noqa: E402
 from blueprints.defaults import key_rules, put, without  # noqa: E402
 from blueprints.derive import Unfit, rows, used_keys  # noqa: E402
 from blueprints.edges import edge_cases  # noqa: E402
+from blueprints.every import every_class  # noqa: E402
 from blueprints.fields import fields_of  # noqa: E402
 from blueprints.kinds import kinds_of  # noqa: E402
 from blueprints.layout import blueprint_of, dump  # noqa: E402

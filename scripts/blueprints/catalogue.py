@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 Recipe = dict[str, Any]
@@ -276,13 +276,6 @@ CATALOGUE: dict[str, Recipe] = {
     },
 }
 
-_HEADS = (
-    *("CAUSAL_LM", "MULTIMODAL_LM", "IMAGE_TEXT_TO_TEXT", "SEQUENCE_CLASSIFICATION", "TOKEN_CLASSIFICATION"),
-    *("SEQ_TO_SEQ_CAUSAL_LM", "MASKED_LM", "QUESTION_ANSWERING", "SPEECH_SEQ_2_SEQ", "CTC", "RETRIEVAL"),
-    *("ZERO_SHOT_IMAGE_CLASSIFICATION", "AUDIO_CLASSIFICATION", "IMAGE_CLASSIFICATION", "PRETRAINING"),
-    *("MULTIPLE_CHOICE", "NEXT_SENTENCE_PREDICTION"),
-)
-
 
 def recipe_of(name: str) -> Recipe:
     """The recipe of a class, of transformers or of vLLM."""
@@ -291,14 +284,3 @@ def recipe_of(name: str) -> Recipe:
     if name not in CLASSES:
         return CATALOGUE.get(name, {})
     return {**CLASSES[name].recipe, "model_types": list(CLASSES[name].model_types)}
-
-
-def every_class() -> Iterator[str]:
-    """The catalogue, then every class that transformers' own tables of heads and base models name."""
-    from transformers.models.auto import modeling_auto
-
-    tables = [getattr(modeling_auto, f"MODEL_FOR_{head}_MAPPING_NAMES") for head in _HEADS]
-    tables += [modeling_auto.MODEL_FOR_TEXT_ENCODING_MAPPING_NAMES, modeling_auto.MODEL_MAPPING_NAMES]
-    listed = [names for table in tables for names in table.values()]
-    flat = [name for names in listed for name in ([names] if isinstance(names, str) else names)]
-    yield from dict.fromkeys([*CATALOGUE, *flat])
