@@ -50,9 +50,7 @@ def as_json(result: Result) -> str:
         "outcome": result.judged.outcome,
         "cause": result.judged.cause or None,
         "precision": dict(seen.get("precision") or {}),
-        "compared": None
-        if "same" not in seen
-        else {"same": seen["same"], "differ": seen["differ_from_file"], "not_compared": seen["not_compared"]},
+        "compared": _compared(result),
         **{key: list(seen.get(key) or ()) for key in KINDS if key != "differ_from_file"},
         "logits_finite": seen.get("logits_finite"),
         "weights_bytes": seen.get("weights_bytes"),
@@ -65,8 +63,7 @@ def as_json(result: Result) -> str:
             "reason": predicted.reason or None,
         },
         "agrees": result.agrees,
-        "exception": seen.get("exception")
-        or (dict(result.failure.exception) if result.failure and result.failure.exception else None),
+        "exception": _exception(result),
         "rules": [candidate.rule for candidate in result.rules],
         "failure": None
         if result.failure is None
@@ -78,6 +75,20 @@ def as_json(result: Result) -> str:
         "peak_bytes": result.peak or None,
     }
     return dumps(value)
+
+
+def _compared(result: Result) -> dict[str, object] | None:
+    seen = result.seen
+    if "same" not in seen:
+        return None
+    return {"same": seen["same"], "differ": seen["differ_from_file"], "not_compared": seen["not_compared"]}
+
+
+def _exception(result: Result) -> dict[str, str] | None:
+    found = result.seen.get("exception")
+    if found is None and result.failure is not None:
+        found = result.failure.exception
+    return dict(found) if found else None
 
 
 def as_text(result: Result, page: Page) -> str:

@@ -108,11 +108,22 @@ def matches(piece: Piece, stored: Stored) -> bool | None:
         return False
     if entry.dtype not in TYPES or view.is_meta:
         return None
-    if tuple(view.shape) != shape:
-        plain = view.is_floating_point() and entry.dtype in FLOAT_NAMES and view.ndim == len(shape) == 2
-        return False if plain and tuple(view.shape) != shape[::-1] else None
-    if not view.numel():
+    if tuple(view.shape) != shape or not view.numel():
+        return _by_shape(view, entry, shape)
+    return _by_rows(piece, entry, stored, state)
+
+
+def _by_shape(view: torch.Tensor, entry: Entry, shape: tuple[int, ...]) -> bool | None:
+    """Whether a plain matrix has the size it should have; another layout is no other size."""
+    if tuple(view.shape) == shape:
         return True
+    plain = view.is_floating_point() and entry.dtype in FLOAT_NAMES and view.ndim == len(shape) == 2
+    return False if plain and tuple(view.shape) != shape[::-1] else None
+
+
+def _by_rows(piece: Piece, entry: Entry, stored: Stored, state: dict[str, Any] | None) -> bool | None:
+    """Whether some rows of a piece hold what is stored."""
+    view = piece.view
     codes = not view.is_floating_point()
     if state is None and codes and TYPES[entry.dtype] != view.dtype:
         return None

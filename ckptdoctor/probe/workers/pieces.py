@@ -121,10 +121,13 @@ def _experts(name: str, view: torch.Tensor, stored: Stored) -> Iterator[Piece]:
     if wanted is None or not parent.endswith("experts") or view.ndim != 3:
         return
     leaf = last.removeprefix(wanted).lstrip("_") or "weight"
-    rows = [
-        [_expert(f"{parent}.{number}", part, leaf, stored) for part in EXPERTS[wanted]]
-        for number in range(len(view))
-    ]
+    parts = EXPERTS[wanted]
+    rows = [[_expert(f"{parent}.{n}", part, leaf, stored) for part in parts] for n in range(len(view))]
+    yield from _filled(rows, view, stored)
+
+
+def _filled(rows: Sequence[Sequence[str]], view: torch.Tensor, stored: Stored) -> Iterator[Piece]:
+    """The pieces of experts, a row of names for each; nothing where none of them is stored."""
     every = [name for row in rows for name in row]
     if not any(name in stored.entries for name in every):
         return

@@ -8,6 +8,7 @@ from typing import Any
 
 from . import memory
 from . import vllm_state as state
+from .against import Compared
 from .limits import is_env
 from .stored import LEAVES, PLAIN, Entry, Stored, opened
 
@@ -52,24 +53,8 @@ UNREAD = (".qzeros", ".g_idx")
 def seen(done: Run, sound: Run | None, path: Path, sound_path: Path | None) -> dict[str, Any]:
     """What one run showed, beside the run of its sound twin where there is one."""
     stored = opened(path)
-    on_disk = (
-        {}
-        if stored is None
-        else {
-            module: scheme
-            for module, scheme in stored.schemes().items()
-            if any(len(entry.shape) > 1 for entry in entries(stored, module))
-        }
-    )
-    precision: dict[str, str] = {}
-    otherwise: list[str] = []
-    cast: list[str] = []
-    for module, scheme in on_disk.items():
-        if done.held and (now := state.locate(module, done.held, done.packed)):
-            precision[module] = now
-            if now != scheme:
-                plain = {now, scheme} <= set(PLAIN.values())
-                (cast if plain else otherwise).append(f"{module} ({scheme} as {now})")
+    on_disk = {} if stored is None else matrices(stored)
+    precision, otherwise, cast = placed(done, on_disk)
     unwritten = [name for name, held in done.held.items() if held.unwritten]
     found: dict[str, Any] = {
         "stage": done.stage,
@@ -83,24 +68,57 @@ def seen(done: Run, sound: Run | None, path: Path, sound_path: Path | None) -> d
         "weights_bytes": done.weights_bytes,
     }
     if done.snapshot is not None:
-        compared = done.snapshot.compared
-        found["never_written"] = unwritten = sorted({*unwritten, *compared.absent})
-        found |= {
-            "same": len(compared.same),
-            "differ_from_file": compared.differ,
-            "not_compared": [*compared.unknown, *adapter_tensors(done)],
-        }
+        found |= by_files(done, done.snapshot.compared)
+        found["never_written"] = unwritten = sorted({*unwritten, *done.snapshot.compared.absent})
     if done.logits is not None:
         found["logits_finite"] = bool(done.logits.isfinite().all())
-    twin = None
-    if sound is not None and sound_path is not None and done.held:
-        other = opened(sound_path)
-        twin = found["twin"] = differences(
-            done, sound, changed(on_disk, {} if other is None else other.schemes())
-        )
-    unread = twin.get("equal", False) if twin else any(value == "gptq" for value in precision.values())
+    twin = beside(done, sound, sound_path, on_disk)
+    if twin is not None:
+        found["twin"] = twin
+    unread = twin.get("equal", False) if twin else "gptq" in precision.values()
     found["never_read"] = [name for name in unwritten if unread and name.endswith(UNREAD)]
     return found
+
+
+def beside(done: Run, sound: Run | None, path: Path | None, on_disk: dict[str, str]) -> dict[str, Any] | None:
+    """What differs from the run of the sound twin at `path`, None where there is none."""
+    if sound is None or path is None or not done.held:
+        return None
+    other = opened(path)
+    return differences(done, sound, changed(on_disk, {} if other is None else other.schemes()))
+
+
+def by_files(done: Run, compared: Compared) -> dict[str, Any]:
+    """What came of the comparison with the files."""
+    return {
+        "same": len(compared.same),
+        "differ_from_file": compared.differ,
+        "not_compared": [*compared.unknown, *adapter_tensors(done)],
+    }
+
+
+def matrices(stored: Stored) -> dict[str, str]:
+    """The scheme of every module that has a matrix."""
+    return {
+        module: scheme
+        for module, scheme in stored.schemes().items()
+        if any(len(entry.shape) > 1 for entry in entries(stored, module))
+    }
+
+
+def placed(done: Run, on_disk: dict[str, str]) -> tuple[dict[str, str], list[str], list[str]]:
+    """The scheme at which each module is held, and what is held otherwise than stored: requantised, or cast."""
+    precision: dict[str, str] = {}
+    otherwise: list[str] = []
+    cast: list[str] = []
+    for module, scheme in on_disk.items():
+        now = state.locate(module, done.held, done.packed) if done.held else None
+        if now:
+            precision[module] = now
+        if now and now != scheme:
+            plain = {now, scheme} <= set(PLAIN.values())
+            (cast if plain else otherwise).append(f"{module} ({scheme} as {now})")
+    return precision, otherwise, cast
 
 
 def adapter_tensors(done: Run) -> list[str]:
