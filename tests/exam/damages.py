@@ -16,7 +16,7 @@ def _template(name: str) -> str:
     return _INDEX.sub(".*.", name)
 
 
-def _linears(sketch: Sketch) -> list[str]:
+def linears(sketch: Sketch) -> list[str]:
     """Templates of matrices inside layers, without experts' stacks."""
     return sorted(
         {
@@ -41,11 +41,13 @@ def _biases(sketch: Sketch) -> list[str]:
     return sorted({_template(n) for n in sketch.tensors if n.endswith(".bias") and _INDEX.search(n)})
 
 
-def _of(sketch: Sketch, template: str) -> list[str]:
+def of(sketch: Sketch, template: str) -> list[str]:
+    """Tensors of a template."""
     return [name for name in sketch.tensors if _template(name) == template]
 
 
-def _without(sketch: Sketch, names: list[str]) -> Sketch | None:
+def without(sketch: Sketch, names: list[str]) -> Sketch | None:
+    """The sketch without some tensors, None where there are none to lose."""
     if not names:
         return None
     return sketch.with_tensors({name: piece for name, piece in sketch.tensors.items() if name not in names})
@@ -62,22 +64,22 @@ def _pick(names: list[str], place: int) -> str:
 
 def drop_kind(place: int) -> Damage:
     """Drop one kind of matrix from every layer."""
-    return lambda sketch: _without(sketch, _of(sketch, _pick(_linears(sketch), place)))
+    return lambda sketch: without(sketch, of(sketch, _pick(linears(sketch), place)))
 
 
 def drop_one(place: int) -> Damage:
     """Drop one kind of matrix from the last layer that has it."""
-    return lambda sketch: _without(sketch, _of(sketch, _pick(_linears(sketch), place))[-1:])
+    return lambda sketch: without(sketch, of(sketch, _pick(linears(sketch), place))[-1:])
 
 
 def drop_norm(sketch: Sketch) -> Sketch | None:
     """Drop one norm of one layer."""
-    return _without(sketch, _of(sketch, _pick(_norms(sketch), 0))[-1:])
+    return without(sketch, of(sketch, _pick(_norms(sketch), 0))[-1:])
 
 
 def drop_bias(sketch: Sketch) -> Sketch | None:
     """Drop one bias of one layer."""
-    return _without(sketch, _of(sketch, _pick(_biases(sketch), 0))[-1:])
+    return without(sketch, of(sketch, _pick(_biases(sketch), 0))[-1:])
 
 
 def _embedding(sketch: Sketch) -> str:
@@ -92,7 +94,7 @@ def _embedding(sketch: Sketch) -> str:
 def drop_embedding(sketch: Sketch) -> Sketch | None:
     """Drop the input embedding."""
     name = _embedding(sketch)
-    return _without(sketch, [name] if name else [])
+    return without(sketch, [name] if name else [])
 
 
 def drop_head(sketch: Sketch) -> Sketch | None:
@@ -102,7 +104,7 @@ def drop_head(sketch: Sketch) -> Sketch | None:
         for n in sketch.tensors
         if re.match(r"(lm_head|embed_out|score|classifier|qa_outputs)\b", n) and n.endswith("weight")
     ]
-    return _without(sketch, heads[:1])
+    return without(sketch, heads[:1])
 
 
 def drop_layer(sketch: Sketch) -> Sketch | None:
@@ -110,7 +112,7 @@ def drop_layer(sketch: Sketch) -> Sketch | None:
     found = [int(match[1]) for name in sketch.tensors if (match := _INDEX.search(name))]
     last = max(found, default=0)
     return (
-        _without(sketch, [n for n in sketch.tensors if (m := _INDEX.search(n)) and int(m[1]) == last])
+        without(sketch, [n for n in sketch.tensors if (m := _INDEX.search(n)) and int(m[1]) == last])
         if last
         else None
     )
@@ -118,14 +120,14 @@ def drop_layer(sketch: Sketch) -> Sketch | None:
 
 def add_bias(sketch: Sketch) -> Sketch | None:
     """Store a bias that the class does not have, for one kind of matrix."""
-    for template in _linears(sketch):
+    for template in linears(sketch):
         bias = template.removesuffix("weight") + "bias"
-        if not _of(sketch, bias):
+        if not of(sketch, bias):
             more = {
                 name.removesuffix("weight") + "bias": Piece(
                     sketch.tensors[name].dtype, sketch.tensors[name].shape[:1]
                 )
-                for name in _of(sketch, template)
+                for name in of(sketch, template)
             }
             return sketch.with_tensors({**sketch.tensors, **more})
     return None
@@ -133,8 +135,8 @@ def add_bias(sketch: Sketch) -> Sketch | None:
 
 def add_buffer(sketch: Sketch) -> Sketch | None:
     """Store rotary frequencies, as old versions did."""
-    first = _pick(_linears(sketch), 0)
-    names = [name.rpartition(".")[0].rpartition(".")[0] for name in _of(sketch, first)]
+    first = _pick(linears(sketch), 0)
+    names = [name.rpartition(".")[0].rpartition(".")[0] for name in of(sketch, first)]
     more = {f"{name}.rotary_emb.inv_freq": Piece("F32", (16,)) for name in names}
     return sketch.with_tensors({**sketch.tensors, **more}) if names else None
 
@@ -153,8 +155,8 @@ def stripped(sketch: Sketch) -> Sketch | None:
 
 def transposed(sketch: Sketch) -> Sketch | None:
     """Transpose one kind of matrix that is not square."""
-    for template in _linears(sketch):
-        names = _of(sketch, template)
+    for template in linears(sketch):
+        names = of(sketch, template)
         shape = sketch.tensors[names[0]].shape
         if shape[0] != shape[1]:
             turned = {
@@ -219,7 +221,7 @@ def layers(change: int) -> Damage:
 
 def stale_copy(sketch: Sketch) -> Sketch | None:
     """Two files: the second holds another copy of a matrix, which the index gives to the first."""
-    names = _of(sketch, _pick(_linears(sketch), 1))
+    names = of(sketch, _pick(linears(sketch), 1))
     if not names:
         return None
     first, stale = dict(sketch.tensors), names[0]
@@ -237,7 +239,7 @@ def stale_copy(sketch: Sketch) -> Sketch | None:
 def unlisted(sketch: Sketch) -> Sketch | None:
     """Two files, and an index that does not name one kind of matrix."""
     whole = sharded(sketch)
-    names = _of(sketch, _pick(_linears(sketch), 0))
+    names = of(sketch, _pick(linears(sketch), 0))
     if whole is None or whole.index is None or not names:
         return None
     return whole._replace(index={name: file for name, file in whole.index.items() if name not in names})

@@ -156,14 +156,13 @@ MODELS: dict[str, dict[str, Any]] = {
 """Class → its settings; everything else is the class's own default."""
 
 
-def build(name: str, out: Path) -> None:
+def build(name: str, settings: dict[str, Any], out: Path) -> None:
     """Write one model to ``out/NAME``."""
     import torch
     import transformers
 
     torch.manual_seed(len(name))
     model_class = getattr(transformers, name)
-    settings = dict(MODELS[name])
     model = model_class(model_class.config_class(**settings, dtype="bfloat16")).to(torch.bfloat16)
     with torch.no_grad():
         for key, parameter in model.named_parameters():
@@ -173,9 +172,17 @@ def build(name: str, out: Path) -> None:
     model.save_pretrained(out / name)
 
 
-if __name__ == "__main__":
-    for wanted in sys.argv[2:] or MODELS:
+def main() -> None:
+    """Write the models that are asked for."""
+    from tests.exam.more_models import MORE_MODELS
+
+    every = MODELS | MORE_MODELS
+    for wanted in sys.argv[2:] or every:
         try:
-            build(wanted, Path(sys.argv[1]))
+            build(wanted, every[wanted], Path(sys.argv[1]))
         except Exception as error:
             sys.stdout.write(f"{wanted}: {type(error).__name__}: {str(error)[:300]}\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -6,6 +6,7 @@ One description serves twice: written out with the sound values for a real loade
 from __future__ import annotations
 
 import json
+import struct
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,6 +14,7 @@ from ckptdoctor.sources.memory import MemorySource
 from tests.observe.container import Shard, Tensor, nbytes, read_shard, write_shard
 
 INDEX = "model.safetensors.index.json"
+CODES = {"F16": "e", "F32": "f", "F64": "d"}
 
 
 class Piece(NamedTuple):
@@ -23,7 +25,7 @@ class Piece(NamedTuple):
     origin: str = ""
     """A tensor of the sound model, "" for values that no model has."""
     change: str = ""
-    """``transpose``, ``rows``, ``other`` (the values of another model), else as they are."""
+    """``transpose``, ``rows``, ``cast DTYPE``, ``integers``, ``other`` (of another model), else as they are."""
 
 
 class Sketch(NamedTuple):
@@ -89,6 +91,13 @@ def _made(piece: Piece, values: dict[str, Tensor]) -> Tensor:
         width = len(data) // (rows * columns)
         cells = [data[at : at + width] for at in range(0, len(data), width)]
         data = b"".join(cells[row * columns + column] for column in range(columns) for row in range(rows))
+    if piece.change == "integers":
+        data = b"\1\0\0\0" * (size // 4)
+    if piece.change.startswith("cast "):
+        floats = struct.unpack(
+            f"<{len(data) // 2}f", b"".join(b"\0\0" + data[at : at + 2] for at in range(0, len(data), 2))
+        )
+        data = struct.pack(f"<{len(floats)}{CODES[piece.dtype]}", *floats)
     if piece.change == "other":
         data = b"\x00\x3e" * (len(data) // 2)
     return Tensor(piece.dtype, piece.shape, (data * (size // max(1, len(data)) + 1))[:size])

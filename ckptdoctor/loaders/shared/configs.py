@@ -48,9 +48,6 @@ def model_type_events(ckpt: Checkpoint, names: Collection[str]) -> list[Event]:
     return []
 
 
-_NO_FLOATS = frozenset({"int8", "uint8", "int16", "int32", "int64", "bool"})
-
-
 def value_events(ckpt: Checkpoint, *, validated: bool, uncountable: Outcome = "fails-late") -> list[Event]:
     """Return the values that the config class refuses, or that no model can be built with.
 
@@ -71,16 +68,16 @@ def value_events(ckpt: Checkpoint, *, validated: bool, uncountable: Outcome = "f
     return [*events, Event("value-refused", "fails" if validated else "unknown", details, at)]
 
 
-def dtype_events(ckpt: Checkpoint) -> list[Event]:
-    """Return the refusal of a dtype that is no floating-point type; vLLM takes another one instead."""
-    for key in ("dtype", "torch_dtype"):
-        dtype = ckpt.config.get(key)
-        if isinstance(dtype, str):
-            if dtype.removeprefix("torch.") not in _NO_FLOATS:
-                return []
-            at = (Location("config.json", f"/{key}"),)
-            return [Event("value-refused", "fails", {"key": key, "value": dtype}, at)]
-    return []
+def foreign_class(ckpt: Checkpoint) -> str:
+    """Say that the class computes otherwise than the model that ``model_type`` stands for, "" where they agree."""
+    names, stated = ckpt.config.get("architectures"), str(ckpt.config.get("model_type"))
+    name = names[0] if isinstance(names, list) and names and isinstance(names[0], str) else ""
+    built = ckpt.rulebook.architecture(name) if name else None
+    if built is None or stated in built["model_types"] or ckpt.rulebook.class_of(stated) is None:
+        return ""
+    return (
+        f"{name[:60]} is no class of model_type {stated[:60]}: what fits it may not compute what was trained"
+    )
 
 
 def differing_class(ckpt: Checkpoint) -> list[Event]:

@@ -92,8 +92,30 @@ def architecture(ckpt: Checkpoint, view: View, decides: str = "") -> Architectur
     if not isinstance(found, Architecture):
         config = _agreeing(ckpt.config, decides, ckpt.rulebook)
         shared = decides and config is ckpt.config
-        found = view.memo[key] = architecture(ckpt, view) if shared else _architecture(config, view)
+        found = architecture(ckpt, view) if shared else _architecture(config, view)
+        if decides and found.expected is None:
+            found = _fitting(config, view, decides) or found
+        view.memo[key] = found
     return found
+
+
+def _fitting(config: Mapping[str, object], view: View, decides: str) -> Architecture | None:
+    """Return the class that files without a stated one, or with several, fit to the last tensor; None where none does.
+
+    transformers goes by ``model_type`` and vLLM by the first class it knows. A folder without a class may as well be of
+    another one of its type, with another head: so what does not fit says nothing.
+    """
+    names, stated = config.get("architectures"), config.get("model_type")
+    listed = [name for name in names if isinstance(name, str)] if isinstance(names, list) else []
+    if len(listed) == 1:
+        return None
+    by_type = view.rulebook.class_of(stated) if isinstance(stated, str) else None
+    for name in [*listed[:1], *([by_type] if by_type and decides == "type" else [])]:
+        found = _architecture({**config, "architectures": [name]}, view)
+        rows = found.comparison
+        if rows and rows.matched and not (rows.missing or rows.unexpected or rows.mismatched or rows.unclear):
+            return found
+    return None
 
 
 def _agreeing(config: Mapping[str, object], decides: str, rulebook: Rulebook) -> Mapping[str, object]:

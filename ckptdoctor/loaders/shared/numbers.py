@@ -42,7 +42,7 @@ def number_events(ckpt: Checkpoint, *, validated: bool, uncountable: Outcome = "
     config = ckpt.config
     if not config or "auto_map" in config:
         return []
-    blueprint = _blueprint(ckpt)
+    blueprint = blueprint_of(ckpt)
     found = _refused(config, blueprint, validated)
     if not found and blueprint is not None:
         found = _impossible(config, blueprint, uncountable)
@@ -55,7 +55,7 @@ def shown(value: object) -> str:
     return json.dumps(value)[:40]
 
 
-def _blueprint(ckpt: Checkpoint) -> Plain | None:
+def blueprint_of(ckpt: Checkpoint) -> Plain | None:
     """Return what is known of the class that ``model_type`` leads to."""
     config, rulebook = ckpt.config, ckpt.rulebook
     names, stated = config.get("architectures"), str(config.get("model_type"))
@@ -184,7 +184,7 @@ def _chosen_experts(config: Plain) -> Iterator[Event]:
 
 def layers_of(ckpt: Checkpoint) -> object:
     """Return the number of layers that the class takes: that of the file, else its own."""
-    blueprint = _blueprint(ckpt)
+    blueprint = blueprint_of(ckpt)
     own = blueprint.get("sizes", {}).get("num_hidden_layers") if blueprint else None
     return ckpt.config.get("num_hidden_layers", own)
 

@@ -9,8 +9,10 @@ from __future__ import annotations
 from ...model import Aspect
 from ..adapter import judge as adapter
 from ..base import Data, Event, Loader, Plan, Reading, Run, SkipList
-from ..shared.configs import dtype_events, known_model_types, model_type_events, unread_keys, value_events
+from ..shared.completeness import uncompared
+from ..shared.configs import foreign_class, known_model_types, model_type_events, unread_keys, value_events
 from ..shared.reading import by_method, of_adapter
+from ..shared.words import word_events
 from .files import weight_files
 from .folders import CONFIG_FILES, beside_an_adapter, without_config
 from .methods import strategy
@@ -61,6 +63,9 @@ class Transformers(Loader):
         reading = by_method(run, run.known, strategy(run, run.plan.method))
         if run.known.borrowed:
             reading = _of_own_code(reading, run.known.source)
+        if other := foreign_class(run.ckpt):
+            names, shapes = uncompared(other)
+            reading = reading._replace(names=names, shapes=shapes)
         return reading._replace(keeps_wide_floats=True)
 
     def skip_list(self, data: Data) -> SkipList:
@@ -96,7 +101,7 @@ def _config_events(run: TransformersRun) -> list[Event]:
     return [
         *unread_keys(run.ckpt, run.version, run.data),
         *value_events(run.ckpt, validated=run.does("config-is-validated")),
-        *dtype_events(run.ckpt),
+        *word_events(run.ckpt, integers=True),
         *model_type_events(run.ckpt, known_model_types(run.data, run.version)),
     ]
 

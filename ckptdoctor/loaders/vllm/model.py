@@ -9,8 +9,16 @@ from __future__ import annotations
 from ...model import Location
 from ..adapter.tensors import CONFIG
 from ..base import Data, Event, Loader, Plan, Reading, Run, SkipList
-from ..shared.configs import differing_class, known_model_types, model_type_events, value_events
+from ..shared.completeness import uncompared
+from ..shared.configs import (
+    differing_class,
+    foreign_class,
+    known_model_types,
+    model_type_events,
+    value_events,
+)
 from ..shared.reading import by_method, loads, of_adapter
+from ..shared.words import word_events
 from . import adapter, parallel
 from .files import Files, pick_files
 from .method import VllmMethod
@@ -19,6 +27,8 @@ from .run import VllmRun
 from .settle import settle, unlisted
 from .skiplist import VllmSkipList
 
+_OWN_ACTIVATION = ["GemmaForCausalLM"]
+"""``hidden_act`` is passed over: ``_get_gemma_act_fn`` of models/gemma.py."""
 _CONFIGS = frozenset({"config.json", "generation_config.json"})
 
 
@@ -49,6 +59,9 @@ class Vllm(Loader):
         method = strategy(run, run.plan.method)
         further = (*parallel.refusal(run, method), *_router_bias(run))
         reading = by_method(run, run.known, method, further)
+        if other := foreign_class(run.ckpt):
+            names, shapes = uncompared(other)
+            reading = reading._replace(names=names, shapes=shapes)
         return reading._replace(tensor_parallel=parallel.legal(run, method), rebuilds=True)
 
     def skip_list(self, data: Data) -> SkipList:
@@ -85,6 +98,7 @@ def _config_events(run: VllmRun) -> list[Event]:
     return [
         *model_type_events(run.ckpt, types),
         *value_events(run.ckpt, validated=True, uncountable="fails"),
+        *word_events(run.ckpt, integers=False, activations=run.architectures != _OWN_ACTIVATION),
         *differing_class(run.ckpt),
     ]
 
