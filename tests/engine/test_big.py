@@ -87,7 +87,7 @@ def test_causes_of_one_rule_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None
         "model.safetensors.index.json": json.dumps(index).encode(),
     }
     report = check(files | {"config.json": CONFIG})
-    assert Counter(f.rule for f in report.findings)["shards/ghost-tensor"] == 5
+    assert Counter(f.rule for f in report.every_finding)["shards/ghost-tensor"] == 5
     assert any("causes here" in reason for reason in blind(report))
 
 

@@ -1,11 +1,12 @@
 """How often explain names the cause: ``python -m tests.observe.explained``.
 
 Every exception that a real loader raised on a recorded case, other than those that only this machine causes, is given
-to ``explain`` as its traceback ends. A right answer is a rule that the verdict on that case and loader is because of;
-it has to come first. Loaders print one text for several causes (``header too large`` for whatever is no safetensors
-file), so there are two shares: of the distinct texts (names and numbers aside), right where the first rule is a cause
-recorded for that text; and of the runs, right where it is the cause of that very run, beside the most that any answer
-to the text alone could reach. Where we give no verdict there is no right answer; those runs are counted apart.
+to ``explain`` as its traceback ends. A right answer is a rule that the verdict on that case and loader is because of,
+or one that tells what follows from it (the text names that one); it has to come first. Loaders print one text for
+several causes (``header too large`` for whatever is no safetensors file), so there are two shares: of distinct texts
+(names and numbers aside), right where the first rule is a cause recorded for that text; and of the runs, right where it
+is the cause of that very run, beside the most that any answer to the text alone could reach. Where we give no verdict
+there is no right answer; those runs are counted apart.
 Exit 1 when either share is below its bar.
 """
 
@@ -59,7 +60,7 @@ def explained(found: Iterable[Triple]) -> list[Explained]:
             continue  # a class without a message says nothing
         if text not in answers:
             answers[text] = tuple(candidate.rule for candidate in explain(text))
-        rows.append(Explained(triple.case, triple.target, text, triple.verdict.because, answers[text]))
+        rows.append(Explained(triple.case, triple.target, text, triple.causes, answers[text]))
     return rows
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -32,6 +32,8 @@ class Triple(NamedTuple):
     verdict: Verdict
     exception: str | None = None
     """What the loader raised, as a traceback ends: class and text."""
+    causes: tuple[str, ...] = ()
+    """The rules that the verdict is because of, and those that tell what follows from them."""
 
     @property
     def abstained(self) -> bool:
@@ -80,7 +82,15 @@ def triples() -> Iterator[Triple]:
     for case, records, report, _ in judged():
         for record, verdict in zip(records, report.verdicts, strict=True):
             outcome = case.outcome(str(record["outcome"]))
-            yield Triple(case.id, target_of(record), outcome, verdict, _raised(record["exception"]))
+            raised = _raised(record["exception"])
+            yield Triple(
+                case.id, target_of(record), outcome, verdict, raised, _causes(report, verdict.because)
+            )
+
+
+def _causes(report: Report, because: Sequence[str]) -> tuple[str, ...]:
+    follow = {item.rule for f in report.findings if f.rule in because for item in f.consequences}
+    return (*because, *sorted(follow.difference(because)))
 
 
 def _raised(exception: object) -> str | None:

@@ -85,10 +85,7 @@ def tools() -> tuple[Path, ...]:
     return tuple(path for folder in folders for path in sorted((ROOT / folder).rglob("*.py")))
 
 
-TANGLED = (
-    *("scripts/blueprints/", "scripts/architectures.py", "tests/exam/run.py"),
-    *("ckptdoctor/probe/workers/", "ckptdoctor/render/loaded.py"),
-)
+TANGLED = ("scripts/blueprints/", "scripts/architectures.py", "tests/exam/run.py")
 """Where functions have up to 37 ways through them still; to be taken apart."""
 
 
