@@ -151,10 +151,23 @@ class Keys:
                 break
         if found and (value is not None or key not in self._none):
             return value
+        if not found:
+            self._require_section(key)
         defaults = self._none if found else {**self._sizes, **self._absent}
         if key not in defaults:
             raise Unknowable(f"config.json gives no value for {key}")
         return self._default(defaults[key])
+
+    def _require_section(self, key: str) -> None:
+        """Raise Unknowable where the part that ``key`` lies in is absent as a whole.
+
+        A class that makes such a part by itself gives it values of its own, which are not those of the part's class:
+        LLaVA's default vision tower has 24 layers, a CLIPVisionConfig 12
+        (https://github.com/huggingface/transformers/blob/v5.23.0/src/transformers/models/llava/configuration_llava.py).
+        """
+        section, dot, _ = key.partition(".")
+        if dot and section != self._flat and not isinstance(self._config.get(section), Mapping):
+            raise Unknowable(f"config.json has no {section}")
 
     def _default(self, default: Any) -> Any:
         """A literal, a formula or key (a string), `{value: …}` as it stands, or the rule for a list."""
