@@ -11,7 +11,6 @@ from ..model import Fact, Hit, Location, Skip
 from .base import Context, Params
 
 _FLAGS = ("load_in_4bit", "load_in_8bit")
-
 """Keys by which a block asks for bitsandbytes, whatever method it names."""
 
 

@@ -7,7 +7,7 @@ from collections import Counter
 from ..checkpoint.nouns import Checkpoint, Signature, View
 from ..loaders.base import Reading
 from ..loaders.shared.modules import architecture
-from .in_transformers import InTransformers, InTransformersOnCpu
+from .in_transformers import InTransformers
 from .in_vllm import InVllm
 from .keeping import Keeper, nameless
 from .nouns import Kept, Weights
@@ -25,8 +25,10 @@ def weights(ckpt: Checkpoint, reading: Reading, *, device: str = "cuda") -> Weig
         return Weights(None, unknown=reading.plan.unknown or "nothing is loaded")
     view = ckpt.view(reading.plan.files)
     known = architecture(ckpt, view, "class" if reading.rebuilds else "type")
-    plain = InTransformersOnCpu if device == "cpu" else InTransformers
-    keeper: Keeper = (InVllm if reading.rebuilds else plain)(reading, known)
+    unpacked = (
+        ckpt.rulebook.memory()["unpacked_on_cpu"].get(reading.plan.method, ()) if device == "cpu" else ()
+    )
+    keeper = InVllm(reading, known) if reading.rebuilds else InTransformers(reading, known, unpacked)
     return _summed(view, reading, keeper, Surplus(known.expected, view), Shares.of(ckpt.config, reading))
 
 

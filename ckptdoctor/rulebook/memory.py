@@ -1,4 +1,4 @@
-"""``rules/memory.yaml``: what layers keep of a sequence, and how much memory GPUs have (``ckptdoctor fit``)."""
+"""``rules/memory.yaml``, for ``ckptdoctor fit``: what layers keep of a sequence, the memory of GPUs, what needs one."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def read(rules: Path) -> dict[str, Any]:
     A rules folder without it (a test's) knows no class and no GPU.
     """
     if not (rules / "memory.yaml").is_file():
-        return {"cache": {}, "gpus": []}
+        return {"cache": {}, "gpus": [], "unpacked_on_cpu": {}}
     document = load(rules / "memory.yaml", f"{rules.name}/memory.yaml")
     schema = json.loads((rules / "memory.schema.json").read_text(encoding="utf-8"))
     validate.conform(Draft202012Validator(schema), {"memory": document})
@@ -28,4 +28,5 @@ def read(rules: Path) -> dict[str, Any]:
             if name in by_class:
                 raise document.error(("cache", place, "classes"), f"{name} has a row already")
             by_class[name] = {key: value for key, value in row.items() if key != "classes"}
-    return {"cache": by_class, "gpus": document.value["gpus"]}
+    unpacked = {row["method"]: row["schemes"] for row in document.value["unpacked_on_cpu"]}
+    return {"cache": by_class, "gpus": document.value["gpus"], "unpacked_on_cpu": unpacked}

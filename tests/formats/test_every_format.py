@@ -39,10 +39,6 @@ EXCEPTIONS: dict[str, tuple[set[str], str]] = {
         "vLLM has a load_format of that name, and a spelling of its own",
     ),
     "memory/cache.py": ({"fp8"}, "what vLLM calls a KV cache of eight bits"),
-    "memory/in_transformers.py": (
-        {"fp8", "mxfp4"},
-        "what transformers' quantisers undo on a CPU, by their method",
-    ),
     "probe/making.py": ({"bitsandbytes", "compressed-tensors"}, "packages of these names"),
     "render/loaded.py": ({"bitsandbytes", "compressed-tensors"}, "packages of these names"),
     "loaders/unsloth.py": ({"fp8", "fbgemm_fp8"}, "a loader in one file; it looks for that word in a path"),
