@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import shlex
-import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import click
@@ -18,8 +16,8 @@ from ..render.safe import clean
 from ..ruledata import Rulebook
 from . import interpreters
 from .output import OutputError
+from .progress import Line
 
-_CLEAR = "\r\x1b[2K"
 _WORDS = {
     "import": "importing the loader",
     "build": "building the model",
@@ -115,33 +113,18 @@ def _public(version: str) -> str:
     return version.partition("+")[0]
 
 
-class Stages:
+class Stages(Line):
     """The stage of a load on stderr, for people only."""
 
     def __init__(self) -> None:
-        self._wanted = sys.stderr.isatty()
-        self._begun = time.monotonic()
+        super().__init__(patience=0)
 
     def __call__(self, event: Mapping[str, Any]) -> None:
         """Show one event."""
-        if not self._wanted:
+        if not self.due():
             return
-        stage = str(event.get("stage", ""))
-        words = _WORDS.get(stage, "")
+        words = _WORDS.get(str(event.get("stage", "")), "")
         done, total = event.get("done"), event.get("total")
         if isinstance(done, int) and isinstance(total, int) and total:
             words += f": {size(done)} of {size(total)}"
-        sys.stderr.write(f"{_CLEAR}{words}  ({time.monotonic() - self._begun:.0f} s)")
-        sys.stderr.flush()
-
-    def __enter__(self) -> Stages:
-        """Return itself; the line is taken away when the block ends."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Take the line away."""
-        if self._wanted:
-            sys.stderr.write(_CLEAR)
-            sys.stderr.flush()
+        self.draw(f"{words}  ({time.monotonic() - self.begun:.0f} s)")
