@@ -12,6 +12,7 @@ import click
 
 from .. import ruledata
 from ..model import Report
+from ..model.words import amount
 from ..render.safe import clean
 from ..ruledata import Rulebook
 from ..settings import Section, Settings, SettingsError, apply, find, read
@@ -119,7 +120,7 @@ def write_baseline(reports: Sequence[Report], path: str) -> None:
     except (known.BaselineError, OSError) as error:
         raise click.UsageError(clean(str(error))) from error
     count = sum(len(report.findings) for report in reports)
-    say(f"{path}: {count} finding{'' if count == 1 else 's'} accepted")
+    say(f"{path}: {amount(count, 'finding')} accepted")
 
 
 def _inside(file: Path, checkpoint: str) -> bool:

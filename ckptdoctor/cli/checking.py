@@ -19,7 +19,7 @@ from ..ruledata import Rulebook, RulebookError
 from ..settings import Settings
 from . import accepted, inputs
 from .exits import DEBUG, NO_VERDICT, OK, worst_code
-from .output import here, page_for, write
+from .output import deliver, here, page_for
 from .progress import Progress
 
 if TYPE_CHECKING:
@@ -76,10 +76,7 @@ def _write(
     stream = None if options.output is not None else sys.stdout
     page = page_for(stream, rulebook, verbose=options.verbose, seconds=seconds)
     page = page._replace(below=below, base=str(here() or ""))
-    try:
-        write(render(options.form, reports, page), options.output, color=page.color)
-    except OSError as error:
-        raise click.UsageError(f"--output {options.output}: {error.strerror or error}") from error
+    deliver(render(options.form, reports, page), options.output, color=page.color)
     path = os.environ.get("GITHUB_STEP_SUMMARY")
     if options.form == "github" and path:
         _summary(render("markdown", reports, page), path)

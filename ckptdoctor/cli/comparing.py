@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import NamedTuple
 
 import click
 
 from ..probe.process import Failed, Limits
-from ..render.safe import clean
 from ..ruledata import Rulebook
 from .exits import FINDINGS, NO_VERDICT, OK
 from .loading import Stages
 from .loading import target as installed
-from .output import page_for, say, write
+from .output import deliver, page_for, say
 
 
 class Asked(NamedTuple):
@@ -58,15 +56,7 @@ def compare(asked: Asked, checkpoint: str, reference: str, rulebook: Rulebook) -
     told = rendering.Comparison(asked.checkpoint, asked.reference, target.label, device, found, word, reason)
     page = page_for(None if asked.output is not None else sys.stdout, rulebook)
     text = rendering.as_json(told) if asked.form == "json" else rendering.as_text(told, page)
-    for path, content in ((asked.plot, rendering.as_svg(told)), (asked.output, text)):
-        if content is text or path is not None:
-            _written(content, path, color=page.color)
+    if asked.plot is not None:
+        deliver(rendering.as_svg(told), asked.plot, option="--plot")
+    deliver(text, asked.output, color=page.color)
     return OK if word == "alike" else FINDINGS
-
-
-def _written(text: str, path: str | None, *, color: bool) -> None:
-    try:
-        write(text, path, color=color)
-    except OSError as error:
-        name = clean(str(Path(path or "")))
-        raise click.UsageError(f"{name}: {error.strerror or error}") from error

@@ -8,7 +8,7 @@ import click
 
 from .exits import FINDINGS, NO_VERDICT, OK
 from .interpreters import place
-from .output import page_for, write
+from .output import deliver, page_for
 
 _FOR = "What --make is to install: vllm==0.32.0, transformers==5.23.0 or peft."
 _DEVICE = "What --make installs for. vLLM for CPUs is another package than vLLM for CUDA."
@@ -59,10 +59,7 @@ def env(
     report = rendering.Installation(interpreter, judged, remedy(judged.packages, rulebook), names, rulebook)
     page = page_for(None if output is not None else sys.stdout, verbose=verbose)
     text = rendering.as_json(report) if form == "json" else rendering.as_text(report, page)
-    try:
-        write(text, output, color=page.color)
-    except OSError as error:
-        raise click.UsageError(f"--output {output}: {error.strerror or error}") from error
+    deliver(text, output, color=page.color)
     if not judged.packages:
         return NO_VERDICT
     return FINDINGS if judged.problems else OK

@@ -10,7 +10,7 @@ import click
 from ..render.safe import clean
 from . import inputs
 from .exits import FINDINGS, NO_VERDICT, OK
-from .output import page_for, write
+from .output import deliver, page_for
 
 if TYPE_CHECKING:
     from ..memory.fitting import Demand
@@ -67,10 +67,7 @@ def fit(
     answer = _answer(inputs.existing(checkpoint), _target(target, tp, rulebook), demand, rulebook)
     page = page_for(None if output is not None else sys.stdout)
     text = rendering.as_json(answer) if form == "json" else rendering.as_text(answer, page)
-    try:
-        write(text, output, color=page.color)
-    except OSError as error:
-        raise click.UsageError(f"--output {output}: {error.strerror or error}") from error
+    deliver(text, output, color=page.color)
     return _code(answer)
 
 

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ..model.words import amount
 from ..render.safe import clean
 from . import inputs
 from .exits import FINDINGS, NO_VERDICT, OK
-from .output import here, page_for, say, write
+from .output import deliver, here, page_for, say
 
 if TYPE_CHECKING:
     from ..probe.loading import Result
@@ -107,10 +108,7 @@ def load(
         result = test_load(wanted, rulebook, progress)
     page = page_for(None if output is not None else sys.stdout, rulebook)._replace(base=str(here() or ""))
     text = loaded.as_json(result) if form == "json" else loaded.as_text(result, page)
-    try:
-        write(text, output, color=page.color)
-    except OSError as error:
-        raise click.UsageError(f"--output {output}: {error.strerror or error}") from error
+    deliver(text, output, color=page.color)
     if result.agrees is False:
         say("the check was wrong here. Please report it; this has no path and no token in it:")
         click.echo(report(result), err=True)
@@ -142,7 +140,7 @@ def _recipe(result: Result, recipe: str, rulebook: Rulebook) -> None:
     if cut is None:
         say("no checkpoint with random values shows it: its values matter, or a file cannot be parsed")
         return
-    left = f"{cut.layers} layer{'' if cut.layers == 1 else 's'}" if cut.layers else "every layer"
+    left = amount(cut.layers, "layer") if cut.layers else "every layer"
     say(
         f"{recipe}: {left}{', a vocabulary of 64' if cut.vocabulary else ''}, random values; it shows the same"
     )

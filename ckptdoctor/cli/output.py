@@ -66,6 +66,14 @@ def _columns(stream: TextIO | None) -> int:
         return PAPER
 
 
+def deliver(text: str, path: str | None, *, color: bool = False, option: str = "--output") -> None:
+    """Write as ``write`` does, to a file that ``option`` named. Raises UsageError where that file cannot be written."""
+    try:
+        write(text, path, color=color)
+    except OSError as error:
+        raise click.UsageError(f"{option} {clean(str(path))}: {error.strerror or error}") from error
+
+
 def write(text: str, path: str | None, *, color: bool = False) -> None:
     """Write ``text`` to ``path``, else to stdout. Raises OSError where the file, OutputError where stdout fails."""
     if path is not None:

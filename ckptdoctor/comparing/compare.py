@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 
 from ..checkpoint.names import Templates
 from ..checkpoint.nouns import Checkpoint, Signature, View
 from ..resaving.choose import files_of
 from ..resaving.nouns import ResaveError
+from ..sources.alike import alike
 from ..sources.base import Span, Unavailable
 from .documents import documents
 from .nouns import Changed, Difference, Group, Module, Side, Values
@@ -15,7 +16,6 @@ from .words import words
 
 Progress = Callable[[int, int], None]
 """Called with (bytes compared, bytes to compare)."""
-_CHUNK = 8 * 1024 * 1024
 _PREFIXES = (
     ("", ""),
     ("model.", "model.language_model."),
@@ -150,13 +150,13 @@ def _values(
     others: list[tuple[str, str]] = []
     templates = Templates()
     for name, first, second in pairs:
-        alike = True
-        for part in range(0, first.length or 0, _CHUNK):
-            if alike:
-                alike = _chunk(left, first, part) == _chunk(right, second, part)
+        try:
+            found = same if alike(left.source, first, right.source, second) else others
+        except Unavailable as error:
+            raise ResaveError(str(error)) from error
+        found.append((name, templates.of(name)))
         done += first.length or 0
         progress(done, total)
-        (same if alike else others).append((name, templates.of(name)))
     return Values(_groups(same), _groups(others))
 
 
@@ -165,15 +165,3 @@ def _span(ckpt: Checkpoint, file: str, name: str) -> tuple[Span, tuple[str, tupl
     entry = shard.tensors[name]
     begin, end = entry.data_offsets
     return Span(file, 8 + shard.header_len + begin, end - begin), (entry.dtype, tuple(entry.shape))
-
-
-def _chunk(ckpt: Checkpoint, span: Span, part: int) -> bytes:
-    assert span.length is not None
-    wanted = Span(span.path, span.start + part, min(_CHUNK, span.length - part))
-    found = ckpt.source.read_many([wanted])[0]
-    if isinstance(found, Unavailable) or len(found) != wanted.length:
-        raise ResaveError(f"{ckpt.label}/{span.path}: it ends early, or cannot be read")
-    return found
-
-
-__all__: Sequence[str] = ["compared"]

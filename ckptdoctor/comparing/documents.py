@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 
 from ..checkpoint.nouns import Checkpoint
+from ..sources.alike import alike
 from ..sources.base import Span, Stat, Unavailable
 from .nouns import Document, Member
 
@@ -13,7 +14,6 @@ _WEIGHTS = (".safetensors", ".index.json", ".bin", ".pt", ".pth", ".gguf")
 _MEMBERS = 40
 """Members told of one file."""
 _DEEP = 12
-_CHUNK = 1024 * 1024
 _TEXT = 120
 
 
@@ -42,15 +42,11 @@ def _document(left: Checkpoint, right: Checkpoint, name: str) -> Document | None
 
 
 def _alike(left: Checkpoint, right: Checkpoint, name: str) -> bool:
-    size = left.entries[name].size
-    if size != right.entries[name].size:
+    one, two = (Span(name, 0, side.entries[name].size) for side in (left, right))
+    try:
+        return alike(left.source, one, right.source, two)
+    except Unavailable:
         return False
-    for start in range(0, size, _CHUNK):
-        span = [Span(name, start, min(_CHUNK, size - start))]
-        one, two = left.source.read_many(span)[0], right.source.read_many(span)[0]
-        if isinstance(one, Unavailable) or one != two:
-            return False
-    return True
 
 
 def _members(pointer: str, left: object, right: object, depth: int) -> Iterator[Member]:

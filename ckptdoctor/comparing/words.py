@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
+from ..model.words import amount
 from .nouns import Changed, Difference, Group, Module
 
 _LAYER = re.compile(r"(?:^|\.)(?:layers|h|blocks|block)\.(\d+)\.")
@@ -37,7 +38,7 @@ def _quantised(changed: Sequence[Changed]) -> Iterator[str]:
     other = [c for c in changed if c.left.quantized and c.right.quantized and c.left.scheme != c.right.scheme]
     if other:
         pair = f"{other[0].left.scheme} in A, {other[0].right.scheme} in B"
-        yield f"{_amount(_count(other), 'module')} quantised otherwise: {pair}"
+        yield f"{amount(_count(other), 'module')} quantised otherwise: {pair}"
 
 
 def _packed(changed: Sequence[tuple[Changed, Module, Module]], source: str, result: str) -> Iterator[str]:
@@ -49,7 +50,7 @@ def _packed(changed: Sequence[tuple[Changed, Module, Module]], source: str, resu
     if schemes:
         what = " and ".join(_FAMILIES.get(scheme, scheme) for scheme in schemes)
         article = "an" if what[:2] in ("nf", "fp", "aw", "in", "mx", "nv") else "a"
-        yield f"{result} is {article} {what} of {source}: {_amount(sum(schemes.values()), 'module')} quantised"
+        yield f"{result} is {article} {what} of {source}: {amount(sum(schemes.values()), 'module')} quantised"
 
 
 def _fits(dense: tuple[int | None, int | None] | None, packed: tuple[int | None, int | None] | None) -> bool:
@@ -68,7 +69,7 @@ def _cast(changed: Sequence[Changed], total: int) -> Iterator[str]:
                 cast[pair] = cast.get(pair, 0) + len(item.names)
     for (left, right), count in cast.items():
         whole = count == total
-        yield f"B is A in {right}" if whole else f"{_amount(count, 'module')} {left} in A and {right} in B"
+        yield f"B is A in {right}" if whole else f"{amount(count, 'module')} {left} in A and {right} in B"
 
 
 def _sizes(changed: Sequence[Changed], total: int) -> Iterator[str]:
@@ -90,7 +91,7 @@ def _rows(changed: Sequence[Changed]) -> Iterator[str]:
     } - {0}  # fmt: skip
     if len(found) == 1:
         rows = found.pop()
-        yield f"B is A with {_amount(abs(rows), 'row')} of vocabulary {'more' if rows > 0 else 'less'}"
+        yield f"B is A with {amount(abs(rows), 'row')} of vocabulary {'more' if rows > 0 else 'less'}"
 
 
 def _layers(found: Difference) -> Iterator[str]:
@@ -99,7 +100,7 @@ def _layers(found: Difference) -> Iterator[str]:
         others = {int(m[1]) for group in _shared(found) for name in group if (m := _LAYER.search(f"{name}."))}
         more = numbers - others
         if more and found.changed == ():
-            yield f"{side} has {_amount(len(more), 'layer')} that the other has not: {_ranges(sorted(more))}"
+            yield f"{side} has {amount(len(more), 'layer')} that the other has not: {_ranges(sorted(more))}"
 
 
 def _shared(found: Difference) -> Iterator[tuple[str, ...]]:
@@ -110,7 +111,7 @@ def _shared(found: Difference) -> Iterator[tuple[str, ...]]:
 def _layout(found: Difference) -> Iterator[str]:
     left, right = len(found.left.files), len(found.right.files)
     if left != right:
-        yield f"B is A re-sharded: {_amount(left, 'file')} in A, {right:,} in B"
+        yield f"B is A re-sharded: {amount(left, 'file')} in A, {right:,} in B"
     if found.values is None:
         yield "B has the tensors of A, each with its dtype and shape; --hash compares their values"
 
@@ -121,12 +122,12 @@ def _values(found: Difference) -> Iterator[str]:
     same, other = found.values.counts
     if other == 0:
         yield (
-            f"All {_amount(same, 'tensor')} that both store alike have the same values"
+            f"All {amount(same, 'tensor')} that both store alike have the same values"
             if same
             else "No tensor is stored alike"
         )
         return
-    yield f"{other:,} of {_amount(same + other, 'tensor')} that both store alike have other values"
+    yield f"{other:,} of {amount(same + other, 'tensor')} that both store alike have other values"
     if 0 < same <= other:
         still = [group for group in found.values.same if not group.template.endswith("norm.weight")]
         if still:
@@ -150,7 +151,3 @@ def _ranges(numbers: Sequence[int]) -> str:
 
 def _count(items: Sequence[Changed]) -> int:
     return sum(len(item.names) for item in items)
-
-
-def _amount(count: int, what: str) -> str:
-    return f"{count:,} {what}{'' if count == 1 else 's'}"

@@ -25,6 +25,11 @@ RANK: dict[str, int] = {word: rank for rank, word in enumerate(OUTCOMES)}
 """Outcome word → its place among them: the lower, the worse."""
 
 
+def amount(count: int, noun: str) -> str:
+    """Return ``1 error``, ``2 errors``, ``1,024 tensors``."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
 def worst(outcomes: Sequence[Outcome]) -> Outcome:
     """Return the worst of ``outcomes`` (``ok`` when there are none)."""
     return min(outcomes, key=RANK.__getitem__, default="ok")

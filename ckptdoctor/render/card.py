@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from ..model.words import amount
 from ..ruledata import Card, Row, Spec
 from . import Page
 from .layout import (
@@ -12,7 +13,6 @@ from .layout import (
     SEVERITY_STYLE,
     Line,
     Segment,
-    amount,
     columns,
     flow,
     hang,

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from .._version import __version__
 from ..probe.comparing import THRESHOLDS, Likeness, Model, Speed, Word
 from . import Page
-from .layout import Line, Segment, columns, hang, pad, paint, seg
+from .layout import Line, Segment, hang, paint, seg, table
 from .safe import clean, dumps
 
 _GLYPH = {"alike": ("✓", "ok"), "worse": ("≠", "warn"), "damaged": ("✗", "bad")}
@@ -61,18 +61,7 @@ def _table(found: Likeness) -> list[Line]:
     }
     rows = [[Segment(""), Segment("reference", "dim"), Segment("checkpoint", "dim")]]
     rows += [[Segment(name, "dim"), *map(seg, values)] for name, values in told.items()]
-    widths = columns(rows)
-    return [
-        [
-            Segment("  "),
-            *(
-                part
-                for cell, wide in zip(row, widths, strict=True)
-                for part in (pad(cell, wide), Segment("   "))
-            ),
-        ]
-        for row in rows
-    ]
+    return table(rows, "   ")
 
 
 def _timed(speed: Speed, factor: float, unit: str) -> str:

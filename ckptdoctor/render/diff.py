@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..comparing.nouns import Difference, Document, Group, Module, Side
+from ..model.words import amount
 from . import Page
 from .layout import Line, Segment, hang, paint, seg, size
 from .safe import clean, dumps, elide
@@ -40,8 +41,8 @@ def text(found: Difference, page: Page) -> str:
 
 
 def _side(name: str, side: Side, page: Page) -> list[Line]:
-    files = f"{len(side.files)} file{'' if len(side.files) == 1 else 's'}"
-    about = f"  {' + '.join(side.schemes[:3])} · {side.tensors:,} tensors · {size(side.size)} · {files}"
+    amounts = f"{amount(side.tensors, 'tensor')} · {size(side.size)} · {amount(len(side.files), 'file')}"
+    about = f"  {' + '.join(side.schemes[:3])} · {amounts}"
     label = elide(clean(side.label), max(page.width - len(about) - 3, 12))
     return [[Segment(f"{name}  "), seg(label, "strong"), Segment(about, "dim")]]
 

@@ -10,11 +10,12 @@ from packaging.specifiers import SpecifierSet
 
 from .._version import __version__
 from ..environment import Environment, Hint, Problem
+from ..model.words import amount
 from ..releases import newest
 from ..remedy import Remedy
 from ..ruledata import Rulebook, parse_version
 from . import Page
-from .layout import Line, Segment, amount, columns, flow, hang, pad, paint, seg
+from .layout import Line, Segment, flow, hang, paint, seg, table
 from .safe import dumps
 
 _SOURCE = {
@@ -136,18 +137,7 @@ def _table(report: Installation) -> list[Line]:
         ]
         for package, version in found.packages.items()
     ]
-    widths = columns(rows)
-    return [
-        [
-            Segment("  "),
-            *(
-                part
-                for cell, wide in zip(row, widths, strict=True)
-                for part in (pad(cell, wide), Segment("  "))
-            ),
-        ]
-        for row in rows
-    ]
+    return table(rows)
 
 
 def _notes(report: Installation, package: str, version: str) -> tuple[str, str]:

@@ -18,9 +18,10 @@ from ..model import (
     Target,
     worst,
 )
+from ..model.words import amount
 from . import Page
 from .consequences import also, follows
-from .layout import OUTCOME_STYLE, SEVERITY_STYLE, Line, Segment, amount, flow, hang, line_width, seg
+from .layout import OUTCOME_STYLE, SEVERITY_STYLE, Line, Segment, flow, hang, line_width, seg
 from .safe import clean, elide, width
 
 _GLYPH = {"error": "✗", "warning": "≠", "note": "·"}

@@ -11,8 +11,9 @@ from ..memory.fitting import Fit
 from ..memory.gpus import Gpu
 from ..memory.nouns import Layers
 from ..model import Verdict
+from ..model.words import amount
 from . import Page
-from .layout import Line, Segment, amount, flow, hang, paint, seg, size
+from .layout import Line, Segment, flow, hang, paint, seg, size
 from .safe import dumps
 
 _LABEL = 15

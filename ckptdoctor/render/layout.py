@@ -150,9 +150,16 @@ def columns(rows: Sequence[Sequence[Segment]]) -> list[int]:
     return [max(width(cell.text) for cell in column) for column in zip(*rows, strict=True)]
 
 
-def amount(count: int, noun: str) -> str:
-    """Return ``1 error``, ``2 errors``, ``1,024 tensors``."""
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+def table(rows: Sequence[Sequence[Segment]], gap: str = "  ") -> list[Line]:
+    """Return ``rows`` as indented lines, each column as wide as its widest cell and ``gap`` after it."""
+    widths = columns(rows)
+    lines: list[Line] = []
+    for row in rows:
+        line: Line = [Segment("  ")]
+        for cell, wide in zip(row, widths, strict=True):
+            line += [pad(cell, wide), Segment(gap)]
+        lines.append(line)
+    return lines
 
 
 def size(count: int) -> str:

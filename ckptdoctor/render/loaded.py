@@ -6,10 +6,11 @@ from collections import Counter
 from collections.abc import Iterable
 
 from .._version import __version__
+from ..model.words import amount
 from ..probe.loading import Result
 from ..probe.verdict import templates
 from . import Page
-from .layout import OUTCOME_GLYPH, OUTCOME_STYLE, Line, Segment, amount, flow, hang, paint, seg, size
+from .layout import OUTCOME_GLYPH, OUTCOME_STYLE, Line, Segment, flow, hang, paint, seg, size
 from .safe import dumps
 
 SHOWN = 6

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from ..folding import spans
 from ..model import OUTCOMES, SEVERITIES, Outcome, Report, Verdict, worst
+from ..model.words import amount
 from . import Page
 from .layout import (
     OUTCOME_GLYPH,
@@ -13,7 +14,6 @@ from .layout import (
     SEVERITY_STYLE,
     Line,
     Segment,
-    amount,
     columns,
     pad,
     seg,

@@ -21,9 +21,10 @@ from ..model import (
     TensorView,
     Verdict,
 )
+from ..model.words import amount
 from . import Page
 from .json import as_dict
-from .layout import OUTCOME_STYLE, Line, Segment, amount, columns, hang, pad, paint, seg
+from .layout import OUTCOME_STYLE, Line, Segment, columns, hang, pad, paint, seg
 from .safe import clean, dumps, elide
 
 FEW = 6

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from ..model.words import amount
 from ..resaving.resave import Proposal
 from . import Page
 from .json import as_dict
-from .layout import Line, Segment, amount, hang, paint, seg, size
+from .layout import Line, Segment, hang, paint, seg, size
 from .plan import verdict_changes
 from .safe import clean, dumps, elide
 

@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Sequence
 
 from ..model import SEVERITIES, Report
-from .layout import SEVERITY_STYLE, amount
+from ..model.words import amount
+from .layout import SEVERITY_STYLE
 
 
 def standing(reports: Sequence[Report]) -> tuple[str, str]:

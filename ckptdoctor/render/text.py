@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..model import Report
+from ..model.words import amount
 from . import Page
 from .findings import crash_lines, finding_lines, foremost, skip_lines, suppressed_lines
-from .layout import Line, Segment, amount, flow, fold, hang, paint, seg, size
+from .layout import Line, Segment, flow, fold, hang, paint, seg, size
 from .overview import overview_lines, troubled
 from .safe import clean, elide
 from .standing import standing

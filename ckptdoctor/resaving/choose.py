@@ -6,11 +6,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 
 from ..checkpoint.dtypes import BITS
+from ..checkpoint.names import Templates
 from ..checkpoint.nouns import Checkpoint, Shard
 from ..loaders.base import default_files
 from ..loaders.shared.modules import architecture
+from ..model.words import amount
 from ..repairs.shards import model_files
-from ..sources.base import Source, Span, Unavailable
+from ..sources.alike import alike
+from ..sources.base import Span, Unavailable
 from .nouns import Chosen, Piece, ResaveError, ResaveUsage, Tensor
 
 _HARMLESS = frozenset({"hole", "trailing"})
@@ -28,8 +31,6 @@ _LAYOUT = frozenset(
         "duplicate-key",
     }
 )
-_COMPARED = 8 * 1024 * 1024
-"""Bytes compared at a time."""
 
 
 def files_of(ckpt: Checkpoint) -> tuple[str, ...]:
@@ -60,7 +61,7 @@ def chosen(ckpt: Checkpoint, drop: Sequence[str], *, stray: bool) -> tuple[list[
     owner = _owners(ckpt, files)
     twice = sum(len(ckpt.shards[file].tensors) for file in files) - len(owner)
     if twice:
-        notes.append(f"{_amount(twice, 'tensor')} stored twice with equal bytes: written once")
+        notes.append(f"{amount(twice, 'tensor')} stored twice with equal bytes: written once")
     kept = []
     for file in files:
         shard = ckpt.shards[file]
@@ -130,14 +131,15 @@ def _unwanted(
         count = sum(fnmatchcase(name, pattern) for name in names)
         if not count:
             raise ResaveUsage(f"--drop {pattern}: no tensor has such a name")
-        notes.append(f"{_amount(count, 'tensor')} called {pattern}: dropped")
+        notes.append(f"{amount(count, 'tensor')} called {pattern}: dropped")
     if stray:
         found = _stray(ckpt, files)
         notes += [
-            f"{_amount(total, 'tensor')} {template}: not asked for by the model, dropped"
+            f"{amount(total, 'tensor')} {template}: not asked for by the model, dropped"
             for template, total in found.items()
         ]
-        unwanted |= {name for name in names if _template(name) in found}
+        templates = Templates()
+        unwanted |= {name for name in names if templates.of(name) in found}
     return unwanted, notes
 
 
@@ -154,10 +156,6 @@ def _stray(ckpt: Checkpoint, files: tuple[str, ...]) -> Mapping[str, int]:
     return {item.template: item.total for item in found.unexpected}
 
 
-def _template(name: str) -> str:
-    return ".".join("*" if part.isascii() and part.isdigit() else part for part in name.split("."))
-
-
 def _same(ckpt: Checkpoint, name: str, first: str, second: str) -> None:
     """Raise ResaveError unless both files hold the same tensor under ``name``."""
     one, two = ckpt.shards[first], ckpt.shards[second]
@@ -166,28 +164,14 @@ def _same(ckpt: Checkpoint, name: str, first: str, second: str) -> None:
         Span(s.name, 8 + s.header_len + t.data_offsets[0], t.data_offsets[1] - t.data_offsets[0])
         for s, t in ((one, left), (two, right))
     ]
-    alike = (left.dtype, left.shape) == (right.dtype, right.shape) and equal(ckpt.source, *spans)
-    if not alike:
+    try:
+        same = (left.dtype, left.shape) == (right.dtype, right.shape) and alike(
+            ckpt.source, spans[0], ckpt.source, spans[1]
+        )
+    except Unavailable as error:
+        raise ResaveError(str(error)) from error
+    if not same:
         raise ResaveError(
             f"{name} is in {first} and in {second} with different values, and which one is meant cannot be known: "
             "a re-save of one of the files (ckptdoctor resave FILE OUT --drop NAME) leaves the wrong one out"
         )
-
-
-def equal(source: Source, left: Span, right: Span) -> bool:
-    """Whether two ranges hold the same bytes, read in parts."""
-    assert left.length is not None
-    for done in range(0, left.length, _COMPARED):
-        size = min(_COMPARED, left.length - done)
-        pair = [Span(span.path, span.start + done, size) for span in (left, right)]
-        one, two = source.read_many(pair)
-        if isinstance(one, Unavailable) or one != two:
-            return False
-    return left.length == right.length
-
-
-def _amount(count: int, what: str) -> str:
-    return f"{count:,} {what}{'' if count == 1 else 's'}"
-
-
-__all__ = ["chosen", "equal", "files_of"]

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from ..checkpoint.dtypes import BITS
 from ..checkpoint.nouns import Checkpoint
+from ..model.words import amount
 from ..sources.base import Unavailable
 from ..sources.local import LocalSource
 from ..sources.single import SingleSource
@@ -76,7 +77,7 @@ def chosen(
         names = answer.get("others")
         others += [str(name)[:100] for name in names] if isinstance(names, list) else []
         kept.append(Chosen(file, tensors, {}))
-    notes = [f"read from {len(files):,} pickle{'' if len(files) == 1 else 's'}; nothing in them was run"]
+    notes = [f"read from {amount(len(files), 'pickle')}; nothing in them was run"]
     if others:
         notes.append(f"{', '.join(others[:5])}: no tensors, left out")
     return kept, notes
