@@ -76,7 +76,7 @@ def fix(
         say(str(error))
         return NO_VERDICT
     _tell(plan, applied, form, dry_run)
-    return FINDINGS if plan.changes and applied is None else exit_code([plan.after], "error")
+    return FINDINGS if plan.changes and applied is None else exit_code([plan.after], ("error",))
 
 
 def _tell(plan: Plan, applied: str | None, form: str, dry_run: bool) -> None:

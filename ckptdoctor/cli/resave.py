@@ -105,7 +105,7 @@ def resave(
         say(f"{clean(out)} was not made; the same command with --resume goes on where this stopped")
         raise
     _tell(proposal, out, form, seconds, rulebook)
-    return FINDINGS if exit_code([proposal.after], "error") == FINDINGS else OK
+    return FINDINGS if exit_code([proposal.after], ("error",)) == FINDINGS else OK
 
 
 def _tell(

@@ -16,12 +16,8 @@ from ..sources.alike import alike
 from ..sources.base import Span, Unavailable
 from .nouns import Chosen, Piece, ResaveError, ResaveUsage, Tensor
 
-_HARMLESS = frozenset({"hole", "trailing"})
-"""Defects of a layout that a re-save leaves behind."""
-_LAYOUT = frozenset(
+_UNSOUND = frozenset(
     {
-        "hole",
-        "trailing",
         "overlap",
         "truncated",
         "size-mismatch",
@@ -31,6 +27,7 @@ _LAYOUT = frozenset(
         "duplicate-key",
     }
 )
+"""Defects of a layout that a re-save would carry on; holes and what follows the last tensor it leaves behind."""
 
 
 def files_of(ckpt: Checkpoint) -> tuple[str, ...]:
@@ -106,7 +103,7 @@ def _sound(ckpt: Checkpoint, shard: Shard) -> None:
         why = "its header cannot be read" if state == "here" else f"it is {_STATES.get(state, state)}"
         raise ResaveError(f"{shard.name}: {why}; `ckptdoctor check` says more")
     for defect in ckpt.defects:
-        if defect.at.file == shard.name and defect.code in _LAYOUT - _HARMLESS:
+        if defect.at.file == shard.name and defect.code in _UNSOUND:
             where = f" ({defect.at.tensor})" if defect.at.tensor else ""
             raise ResaveError(
                 f"{shard.name}: {defect.code}{where}: its bytes are not all there; fetch it again"

@@ -70,7 +70,7 @@ def chosen(
         refused = answer.get("refused")
         if refused is not None:
             raise ResaveError(f"{file}: {str(refused)[:500]}")
-        tensors = tuple(_tensors(file, answer, ckpt.entries[file].size))
+        tensors = tuple(answered(file, answer, ckpt.entries[file].size))
         for tensor in tensors:
             if owner.setdefault(tensor.name, file) != file:
                 raise ResaveError(f"{tensor.name} is in {owner[tensor.name]} and in {file}")
@@ -120,19 +120,32 @@ def _asked(source: LocalSource | SingleSource, file: str) -> Mapping[str, object
     return value
 
 
-def _tensors(file: str, answer: Mapping[str, object], size: int) -> Iterator[Tensor]:
-    """Yield the tensors of an answer, each looked at: the process that gave it has read hostile input."""
+def answered(file: str, answer: Mapping[str, object], size: int) -> Iterator[Tensor]:
+    """Yield the tensors of an answer about a file of ``size`` bytes, each looked at. Raises ResaveError.
+
+    The process that gave the answer has read hostile input, and is not believed.
+    """
     found = answer.get("tensors")
     for entry in found if isinstance(found, list) else ():
-        name, dtype, shape, ranges = entry
-        pieces = joined([Piece(file, int(offset), int(length)) for offset, length in ranges])
-        bits = BITS.get(dtype, 0) * prod(map(int, shape))
-        inside = all(p.offset >= 0 and p.length >= 0 and p.offset + p.length <= size for p in pieces)
-        if not isinstance(name, str) or len(name) > MAX_NAME or not inside:
+        try:
+            tensor = _tensor(file, *entry)
+        except (TypeError, ValueError) as error:
+            raise ResaveError(f"{file}: what its reader said of a tensor is of another form") from error
+        inside = all(p.offset >= 0 and p.length >= 0 and p.offset + p.length <= size for p in tensor.pieces)
+        if len(tensor.name) > MAX_NAME or not inside:
             raise ResaveError(f"{file}: a tensor lies outside of it")
-        if bits != 8 * sum(piece.length for piece in pieces):
-            raise ResaveError(f"{file}: {name} has another size than its shape says")
-        yield Tensor(name, dtype, tuple(map(int, shape)), pieces)
+        if BITS.get(tensor.dtype, 0) * prod(tensor.shape) != 8 * tensor.size:
+            raise ResaveError(f"{file}: {tensor.name} has another size than its shape says")
+        yield tensor
+
+
+def _tensor(
+    file: str, name: object, dtype: object, shape: list[int], ranges: list[tuple[int, int]]
+) -> Tensor:
+    if not isinstance(name, str) or not isinstance(dtype, str):
+        raise TypeError(name, dtype)
+    pieces = joined([Piece(file, int(offset), int(length)) for offset, length in ranges])
+    return Tensor(name, dtype, tuple(map(int, shape)), pieces)
 
 
 def child() -> None:

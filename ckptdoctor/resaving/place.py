@@ -30,7 +30,7 @@ class Place:
 
 
 def fitting(source: str, out: str) -> Place:
-    """Return the place for ``out``. Raises ResaveUsage where it exists and is not empty, is a link, or overlaps."""
+    """Return the place for ``out``. Raises ResaveUsage where it is not empty, is a link, or lies in the source."""
     place = Place(out)
     if os.path.basename(place.out) in ("", ".", ".."):
         raise ResaveUsage(f"{out}: expected the name of a new directory")
@@ -43,14 +43,10 @@ def fitting(source: str, out: str) -> Place:
             raise ResaveUsage(f"{out}: expected a new or empty directory; this one has files in it")
     if not os.path.isdir(place.parent):
         raise ResaveUsage(f"{place.parent}: no such directory; make it first")
-    real, root = os.path.realpath(place.out), os.path.realpath(source)
-    root = root if os.path.isdir(root) else os.path.dirname(root)
-    if os.path.isdir(source) and _within(real, root):
+    if os.path.isdir(source) and _within(os.path.realpath(place.out), os.path.realpath(source)):
         raise ResaveUsage(
             f"{out} lies inside {source}: expected a directory elsewhere, the source is never written to"
         )
-    if _within(root, real):
-        raise ResaveUsage(f"{source} lies inside {out}: expected a directory elsewhere")
     for path in (place.work, place.state):
         if os.path.islink(path):
             raise ResaveUsage(f"{path}: expected what an earlier run left, got a link; remove it")

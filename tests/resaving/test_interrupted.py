@@ -16,9 +16,11 @@ import pytest
 from ckptdoctor.resaving.copying import Copier
 from ckptdoctor.resaving.nouns import ResaveError, ResaveUsage
 from ckptdoctor.resaving.planning import Wanted
+from ckptdoctor.resaving.writing import Writer
+from ckptdoctor.sources.base import Unavailable
 from tests.conftest import ROOT
 
-from .made import SOUND, contents, resaved
+from .made import SOUND, contents, planned, resaved, shard, tensors
 
 T = TypeVar("T")
 NAME = "llama-nf4-sharded"
@@ -81,10 +83,10 @@ def test_killed_at_two_hundred_random_moments(tmp_path: Path) -> None:
     killed(tmp_path, 200, 2)
 
 
-def begun(tmp_path: Path) -> Path:
+def begun(tmp_path: Path, at: int = 25) -> Path:
     out = tmp_path / "out"
     with pytest.raises(OSError, match="full"):
-        resaved(SOUND / NAME, out, Wanted(0), disk=Failing(25, OSError(errno.ENOSPC, "full")))
+        resaved(SOUND / NAME, out, Wanted(0), disk=Failing(at, OSError(errno.ENOSPC, "full")))
     assert not out.exists()
     return out
 
@@ -107,6 +109,57 @@ def test_a_source_that_changed_is_not_gone_on_with(tmp_path: Path) -> None:
     os.utime(source / "config.json", (1, 1))
     with pytest.raises(ResaveUsage, match="other files"):
         resaved(source, out, resume=True)
+
+
+def test_what_lies_in_the_way_of_the_work_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / ".out.resave").symlink_to(tmp_path / "elsewhere")
+    for resume in (False, True):
+        with pytest.raises(ResaveUsage, match="got a link"):
+            resaved(SOUND / NAME, tmp_path / "out", resume=resume)
+    assert not list((tmp_path / "elsewhere").iterdir())
+
+
+def test_a_source_that_changes_while_it_is_read_is_told(tmp_path: Path) -> None:
+    root = tmp_path / "source"
+    shutil.copytree(SOUND / NAME, root)
+    source, plan, place = planned(root, tmp_path / "out")
+    writer = Writer(
+        plan, place, source.descriptor, lambda done, total: os.utime(root / "config.json", (1, 1))
+    )
+    with pytest.raises(ResaveError, match=r"config\.json changed while it was read"):
+        writer.write(resume=False)
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_lies_in_the_work_is_looked_at_before_it_is_gone_on_with(tmp_path: Path) -> None:
+    out = begun(tmp_path, at=60)  # all is there but the name
+    written = next((tmp_path / ".out.resave").glob("*.safetensors"))
+    raw = bytearray(written.read_bytes())
+    raw[20] ^= 1
+    written.write_bytes(raw)
+    with pytest.raises(ResaveError, match="not what was written there"):
+        resaved(SOUND / NAME, out, Wanted(0), resume=True)
+    assert not out.exists()
+
+
+def test_few_files_of_the_source_are_open_at_once(tmp_path: Path) -> None:
+    root = tmp_path / "source"
+    root.mkdir()
+    for number in range(1, 101):
+        shard(root / f"model-{number:05d}-of-00100.safetensors", {f"t{number}": ("U8", [1], b"x")})
+    source, plan, place = planned(root, tmp_path / "out", Wanted(0))
+    given: set[int] = set()
+
+    def opened(name: str) -> int | Unavailable:
+        found = source.descriptor(name)
+        assert isinstance(found, int)
+        given.add(found)  # the number of a file that was closed is given again
+        return found
+
+    Writer(plan, place, opened, lambda done, total: None).write(resume=False)
+    assert len(given) < 70
+    assert len(tensors(tmp_path / "out")) == 100
 
 
 def test_what_was_written_is_read_back(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ import pytest
 
 from ckptdoctor.resaving import opcodes, torchfile
 from ckptdoctor.resaving.nouns import ResaveError
+from ckptdoctor.resaving.pickled import answered
 from tests.conftest import ROOT
 
 from .made import resaved, tensors
@@ -150,6 +151,23 @@ def test_broken_pickles_are_refused(name: str, tmp_path: Path) -> None:
         read(archive(tmp_path / "a.bin", Raw(BROKEN[name]).data))
 
 
+def test_a_view_that_repeats_values_does_not_grow_without_end(tmp_path: Path) -> None:
+    wide = tensor(shape=b"M\xe8\x03K\x04\x86", stride=b"K\x00K\x01\x86")
+    with pytest.raises(opcodes.Refused, match="more than 4 times the file"):
+        read(archive(tmp_path / "a.bin", Raw(named(wide)).data))
+
+
+def test_a_view_in_many_pieces_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    turned = tensor(elements=12, shape=b"K\x04K\x03\x86", stride=b"K\x01K\x04\x86")
+    path = archive(tmp_path / "a.bin", Raw(named(turned)).data, bytes(48))
+    monkeypatch.setattr(torchfile, "MAX_PIECES", 12)
+    [(_, _, _, ranges)] = read(path)[0]
+    assert len(ranges) == 12
+    monkeypatch.setattr(torchfile, "MAX_PIECES", 11)
+    with pytest.raises(opcodes.Refused, match="few values lie apart"):
+        read(path)
+
+
 def test_a_bomb_of_references_costs_what_its_text_costs(tmp_path: Path) -> None:
     bomb = b"]q\x00" + b"".join(b"](" + b"h\x00" * 200 + b"eq\x00" for _ in range(400))
     with pytest.raises(opcodes.Refused):
@@ -191,7 +209,35 @@ def test_every_byte_changed_ends_in_tensors_or_in_a_refusal(tmp_path: Path) -> N
             continue
 
 
+UNBELIEVED = {
+    "past the end": ["a", "U8", [4], [[13, 4]]],
+    "before the start": ["a", "U8", [4], [[-1, 4]]],
+    "of negative length": ["a", "U8", [4], [[0, 8], [16, -4]]],
+    "less than its shape": ["a", "U8", [5], [[0, 4]]],
+    "more than its shape": ["a", "U8", [3], [[0, 4]]],
+    "no dtype": ["a", "Q9", [4], [[0, 4]]],
+    "a name without end": ["a" * 1001, "U8", [4], [[0, 4]]],
+    "no list": 7,
+    "another form": ["a", "U8", None, [[0]]],
+}
+
+
+@pytest.mark.parametrize("name", UNBELIEVED)
+def test_the_process_that_reads_is_not_believed(name: str) -> None:
+    assert [tensor.size for tensor in answered("f", {"tensors": [["a", "U8", [4], [[12, 4]]]]}, 16)] == [4]
+    with pytest.raises(ResaveError):
+        list(answered("f", {"tensors": [UNBELIEVED[name]]}, 16))
+
+
+@pytest.mark.slow
 def test_the_reader_has_limits_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    archive(tmp_path / "model" / "pytorch_model.bin", Raw(b"}" * 60_000_000).data)
+    with pytest.raises(ResaveError, match=r"takes more than it may|could not be read within"):
+        resaved(tmp_path / "model", tmp_path / "out")
+
+
+def test_a_program_is_refused_by_the_file_and_the_name_it_asks_for(tmp_path: Path) -> None:
     (tmp_path / "model").mkdir()
     archive(tmp_path / "model" / "pytorch_model.bin", pickle.dumps(Runs(os.system, f"touch {tmp_path}/MARK")))
     with pytest.raises(ResaveError, match=r"pytorch_model\.bin: it asks for posix\.system"):

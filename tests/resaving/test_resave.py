@@ -8,11 +8,19 @@ from pathlib import Path
 
 import pytest
 
+from ckptdoctor import ruledata
+from ckptdoctor.resaving import layout
 from ckptdoctor.resaving.layout import joined
 from ckptdoctor.resaving.nouns import Piece, ResaveError, ResaveUsage
 from ckptdoctor.resaving.planning import Wanted
+from ckptdoctor.resaving.resave import proposed
+from ckptdoctor.sources.local import LocalSource
+from ckptdoctor.targets import parse_target
+from tests.conftest import ROOT
 
 from .made import SOUND, contents, resaved, shard, tensors
+
+PICKLE = ROOT / "fixtures" / "pickles" / "zip.bin"
 
 
 @pytest.mark.parametrize(
@@ -117,6 +125,103 @@ def test_stray_tensors_are_what_the_class_does_not_ask_for(tmp_path: Path) -> No
     resaved(root, tmp_path / "out", Wanted(0, drop_stray=True))
     assert len(tensors(tmp_path / "kept")) == len(tensors(tmp_path / "out")) + 1
     assert tensors(tmp_path / "out") == tensors(SOUND / "llama-bf16-sharded")
+
+
+def test_what_is_stray_is_not_known_where_something_is_missing(tmp_path: Path) -> None:
+    root = tmp_path / "source"
+    shutil.copytree(SOUND / "llama-bf16", root)
+    resaved(root, tmp_path / "less", Wanted(drop=("*.up_proj.weight",)))
+    with pytest.raises(ResaveError, match=r"up_proj\.weight is missing"):
+        resaved(tmp_path / "less", tmp_path / "out", Wanted(drop_stray=True))
+    (root / "config.json").write_text("{}")
+    with pytest.raises(ResaveError, match="architecture"):
+        resaved(root, tmp_path / "out", Wanted(drop_stray=True))
+
+
+@pytest.mark.parametrize("begin", [-1, 1])
+def test_bytes_that_are_not_all_there_are_refused(begin: int, tmp_path: Path) -> None:
+    """Two tensors that share a byte, and one that ends past the file."""
+    root = tmp_path / "source"
+    root.mkdir()
+    spans = {"a": [0, 4], "b": [4 + begin, 8 + begin]} if begin < 0 else {"a": [0, 4], "b": [4, 9]}
+    header = {
+        name: {"dtype": "U8", "shape": [end - at], "data_offsets": [at, end]}
+        for name, (at, end) in spans.items()
+    }
+    text = json.dumps(header).encode()
+    (root / "model.safetensors").write_bytes(len(text).to_bytes(8, "little") + text + b"12345678")
+    with pytest.raises(ResaveError, match="not all there"):
+        resaved(root, tmp_path / "out")
+
+
+def test_metadata_that_files_do_not_agree_on_goes(tmp_path: Path) -> None:
+    root = pair(tmp_path, b"xyz")
+    for number, value in ((1, "one"), (2, "two")):
+        path = root / f"model-0000{number}-of-00002.safetensors"
+        raw = path.read_bytes()
+        size = 8 + int.from_bytes(raw[:8], "little")
+        header = json.loads(raw[8:size])
+        header["__metadata__"] = {"format": "pt", "same": "x", "other": value}
+        text = json.dumps(header).encode()
+        path.write_bytes(len(text).to_bytes(8, "little") + text + raw[size:])
+    resaved(root, tmp_path / "out", Wanted(0))
+    raw = (tmp_path / "out" / "model.safetensors").read_bytes()
+    header = json.loads(raw[8 : 8 + int.from_bytes(raw[:8], "little")])
+    assert header["__metadata__"] == {"format": "pt", "same": "x"}
+
+
+def test_a_header_longer_than_readers_accept_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(layout, "MAX_HEADER", 2000)
+    resaved(SOUND / "llama-bf16", tmp_path / "cut", Wanted(100_000))
+    with pytest.raises(ResaveError, match="smaller --shard-size"):
+        resaved(SOUND / "llama-bf16", tmp_path / "out", Wanted(0))
+
+
+def test_nothing_is_written_that_a_loader_is_worse_off_with(tmp_path: Path) -> None:
+    source, out = str(SOUND / "llama-bf16"), str(tmp_path / "out")
+    rulebook = ruledata.load()
+    targets = [parse_target("vllm==0.32.0", rulebook)]
+    with pytest.raises(ResaveError, match=r"vllm==0\.32\.0 would go from ok to \S+ \(structure/"):
+        proposed(LocalSource(source), out, Wanted(drop=("*.down_proj.weight",)), targets, rulebook)
+    assert proposed(LocalSource(source), out, Wanted(), targets, rulebook).after.verdicts[0].outcome == "ok"
+
+
+def test_what_stands_for_the_same_weights_is_left_out(tmp_path: Path) -> None:
+    root = tmp_path / "source"
+    shutil.copytree(SOUND / "llama-bf16", root)
+    shutil.copy(PICKLE, root / "pytorch_model.bin")
+    shutil.copy(root / "model.safetensors", root / "model.safetensors.unused")
+    resaved(root, tmp_path / "out")
+    assert contents(tmp_path / "out").keys() == contents(SOUND / "llama-bf16").keys()
+    assert tensors(tmp_path / "out") == tensors(SOUND / "llama-bf16")
+
+
+def test_holes_in_a_file_stay_holes(tmp_path: Path) -> None:
+    """Data, a hole, data, and a hole to the end: each a tensor, so large that it is copied by itself."""
+    root, size = tmp_path / "source", 4 * 1024 * 1024
+    root.mkdir()
+    header = {
+        name: {"dtype": "U8", "shape": [size], "data_offsets": [at * size, (at + 1) * size]}
+        for at, name in enumerate("abcd")
+    }
+    text = json.dumps(header).encode()
+    path = root / "model.safetensors"
+    with path.open("wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        for at in (0, 2):
+            file.seek(8 + len(text) + at * size)
+            file.write(bytes([at + 1]) * size)
+        file.truncate(8 + len(text) + 4 * size)
+    for drop in ((), ("d",), ("a", "c", "d")):
+        out = tmp_path / f"out{len(drop)}"
+        resaved(root, out, Wanted(drop=drop))
+        found, before = tensors(out), tensors(root)
+        assert found == {name: before[name] for name in before if name not in drop}
+        made = (out / "model.safetensors").stat()
+        if path.stat().st_blocks * 512 < 3 * size:  # the disk knows holes
+            assert made.st_blocks * 512 < made.st_size - size // 2
 
 
 def test_neighbours_are_copied_in_one_go() -> None:
