@@ -23,9 +23,9 @@ _Self = TypeVar("_Self", bound="Line")
 class Line:
     """The line. Inert unless stderr is a terminal; it first appears after ``patience`` seconds."""
 
-    def __init__(self, patience: float = _PATIENCE) -> None:
+    def __init__(self, patience: float | None = None) -> None:
         self.begun = time.monotonic()
-        self._next = self.begun + patience
+        self._next = self.begun + (_PATIENCE if patience is None else patience)
         self._drawn = False
         self._wanted = sys.stderr.isatty()
 

@@ -11,7 +11,7 @@ from ..resaving.nouns import ResaveError
 from ..sources.alike import alike
 from ..sources.base import Span, Unavailable
 from .documents import documents
-from .nouns import Changed, Difference, Group, Module, Side, Values
+from .nouns import Changed, Difference, Group, Module, Side, Values, renamed
 from .words import words
 
 Progress = Callable[[int, int], None]
@@ -36,7 +36,7 @@ def compared(left: Checkpoint, right: Checkpoint, progress: Progress | None = No
     one, two = _view(left), _view(right)
     ours, theirs = _modules(one), _modules(two)
     prefix = _prefix(ours, theirs)
-    named = {_renamed(name, prefix): name for name in ours}
+    named = {renamed(name, prefix): name for name in ours}
     changed, lone = _changes(ours, theirs, named)
     difference = Difference(
         _side(left, one),
@@ -90,15 +90,10 @@ def _prefix(ours: Mapping[str, Module], theirs: Mapping[str, Module]) -> tuple[s
     if 2 * most >= min(len(ours), len(theirs)):
         return best
     for pair in _PREFIXES[1:]:
-        count = sum(_renamed(name, pair) in theirs for name in ours)
+        count = sum(renamed(name, pair) in theirs for name in ours)
         if count > most:
             best, most = pair, count
     return best
-
-
-def _renamed(name: str, pair: tuple[str, str]) -> str:
-    old, new = pair
-    return new + name[len(old) :] if name.startswith(old) else name
 
 
 def _changes(
@@ -139,7 +134,7 @@ def _values(
     pairs: list[tuple[str, Span, Span]] = []
     for file in one.files:
         for name in left.shards[file].tensors:
-            other = _renamed(name, prefix)
+            other = renamed(name, prefix)
             if one.owner.get(name) == file and other in two.owner:
                 spans = _span(left, file, name), _span(right, two.owner[other], other)
                 if spans[0][1] == spans[1][1]:

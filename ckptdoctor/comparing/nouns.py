@@ -5,6 +5,12 @@ from __future__ import annotations
 from typing import NamedTuple
 
 
+def renamed(name: str, pair: tuple[str, str]) -> str:
+    """Return ``name`` with the first of ``pair``, where it begins so, replaced by the second."""
+    old, new = pair
+    return new + name[len(old) :] if name.startswith(old) else name
+
+
 class Side(NamedTuple):
     """What is told of one of them."""
 
@@ -43,7 +49,6 @@ class Group(NamedTuple):
 
     template: str
     names: tuple[str, ...]
-    about: str = ""
 
 
 class Member(NamedTuple):

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from ..model.words import amount
-from .nouns import Changed, Difference, Group, Module
+from .nouns import Changed, Difference, Group, Module, renamed
 
 _LAYER = re.compile(r"(?:^|\.)(?:layers|h|blocks|block)\.(\d+)\.")
 _FAMILIES = {"bnb-nf4": "nf4", "bnb-fp4": "fp4", "bnb-int8": "int8"}
@@ -23,7 +23,7 @@ def words(found: Difference, ours: Mapping[str, Module], theirs: Mapping[str, Mo
         *_cast(found.changed, len(ours)),
         *_sizes(found.changed, len(ours)),
         *_rows(found.changed),
-        *_layers(found),
+        *_layers(ours, theirs, found.prefix or ("", "")),
     ]
     if found.prefix:
         said.append(f"B names its tensors otherwise: {found.prefix[0]}… of A is {found.prefix[1]}…")
@@ -94,18 +94,23 @@ def _rows(changed: Sequence[Changed]) -> Iterator[str]:
         yield f"B is A with {amount(abs(rows), 'row')} of vocabulary {'more' if rows > 0 else 'less'}"
 
 
-def _layers(found: Difference) -> Iterator[str]:
-    for groups, side in ((found.only_left, "A"), (found.only_right, "B")):
-        numbers = {int(m[1]) for group in groups for name in group.names if (m := _LAYER.search(f"{name}."))}
-        others = {int(m[1]) for group in _shared(found) for name in group if (m := _LAYER.search(f"{name}."))}
-        more = numbers - others
-        if more and found.changed == ():
-            yield f"{side} has {amount(len(more), 'layer')} that the other has not: {_ranges(sorted(more))}"
+def _layers(ours: Iterable[str], theirs: Iterable[str], prefix: tuple[str, str]) -> Iterator[str]:
+    """Tell layers of a stack that both have, of which one has nothing."""
+    left, right = _stacks(renamed(name, prefix) for name in ours), _stacks(theirs)
+    for mine, others, side in ((left, right, "A"), (right, left, "B")):
+        for stack in sorted(mine.keys() & others.keys()):
+            more = mine[stack] - others[stack]
+            if more:
+                yield f"{side} has {amount(len(more), 'layer')} that the other has not: {_ranges(sorted(more))}"
 
 
-def _shared(found: Difference) -> Iterator[tuple[str, ...]]:
-    if found.values is not None:
-        yield from (group.names for group in (*found.values.same, *found.values.other))
+def _stacks(modules: Iterable[str]) -> dict[str, set[int]]:
+    """Return the numbers of the layers of each stack (``model.layers.``)."""
+    found: dict[str, set[int]] = {}
+    for name in modules:
+        if number := _LAYER.search(f"{name}."):
+            found.setdefault(name[: number.start(1)], set()).add(int(number[1]))
+    return found
 
 
 def _layout(found: Difference) -> Iterator[str]:

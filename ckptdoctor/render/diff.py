@@ -31,9 +31,7 @@ def text(found: Difference, page: Page) -> str:
     rows += _few([_group("-", "fails", group, page) for group in found.only_left])
     rows += _few([_group("+", "ok", group, page) for group in found.only_right])
     if found.values is not None:
-        rows += _few(
-            [_group("≠", "warn", group._replace(about="other values"), page) for group in found.values.other]
-        )
+        rows += _few([_group("≠", "warn", group, page, "other values") for group in found.values.other])
     lines += [[], *rows] if rows else []
     for document in found.documents:
         lines += [[], *_document(document, page)]
@@ -55,10 +53,10 @@ def _stored(module: Module) -> str:
     return leaves + (" …" if len(module.leaves) > 4 else "")
 
 
-def _group(sign: str, style: str, group: Group, page: Page) -> Line:
+def _group(sign: str, style: str, group: Group, page: Page, about: str = "") -> Line:
     name = elide(clean(group.template), page.width - 24)
     count = f" ×{len(group.names)}" if len(group.names) > 1 else ""
-    return [Segment(f"  {sign} ", style), seg(name), Segment(f"{count}  {group.about}".rstrip(), "dim")]
+    return [Segment(f"  {sign} ", style), seg(name), Segment(f"{count}  {about}".rstrip(), "dim")]
 
 
 def _few(rows: Sequence[Line]) -> list[Line]:

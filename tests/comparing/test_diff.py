@@ -75,6 +75,9 @@ def test_rows_of_vocabulary(tmp_path: Path) -> None:
     assert found.words == ("B is A with 2 rows of vocabulary more",)
     assert not found.same
     assert diff(tmp_path / "b", tmp_path / "a").words == ("B is A with 2 rows of vocabulary less",)
+    tiny(tmp_path / "c", layers=1)
+    tiny(tmp_path / "d", layers=1, rows=6)  # one of its two modules: not most
+    assert diff(tmp_path / "c", tmp_path / "d").words == ("B is A with 2 rows of vocabulary more",)
 
 
 def test_values_that_differ_and_what_never_changed(tmp_path: Path) -> None:
@@ -100,6 +103,25 @@ def test_layers_are_folded(tmp_path: Path) -> None:
     assert [(group.template, len(group.names)) for group in found.only_right] == [
         ("model.layers.*.mlp.up_proj", 32)
     ]
+
+
+@pytest.mark.parametrize("values", [False, True])
+@pytest.mark.parametrize("names", ["model.", "model.language_model."])
+def test_layers_that_one_has_not(names: str, values: bool, tmp_path: Path) -> None:
+    a, b = tiny(tmp_path / "a"), tiny(tmp_path / "b", names=names, layers=5)
+    assert "B has 2 layers that the other has not: 3–4" in diff(a, b, values=values).words
+    assert "A has 2 layers that the other has not: 3–4" in diff(b, a, values=values).words
+
+
+@pytest.mark.parametrize("values", [False, True])
+def test_a_module_that_no_layer_has_is_no_lack_of_layers(values: bool, tmp_path: Path) -> None:
+    a, b = tiny(tmp_path / "a"), tiny(tmp_path / "b")
+    more = {f"model.layers.{i}.mlp.gate.weight": ("U8", [2, 2], b"gggg") for i in range(3)}
+    (b / "model.safetensors").rename(b / "model-00001-of-00002.safetensors")
+    shard(b / "model-00002-of-00002.safetensors", {**more, "vision.blocks.7.mlp.weight": ("U8", [1], b"v")})
+    found = diff(a, b, values=values)
+    assert len(found.only_right) == 2
+    assert not [said for said in found.words if "layer" in said]
 
 
 def test_documents(tmp_path: Path) -> None:

@@ -8,6 +8,10 @@ from ...checkpoint.nouns import Index
 from ...model import Location
 from ..base import Event
 
+PICKLED = "only pickled weights, which a check does not open"
+NAMELESS = "no weight file is known by name"
+"""Why nothing is known of a folder without safetensors."""
+
 
 def shards_missing(index: Index, names: Sequence[str], error: str) -> Event:
     """Return the refusal of an index that names files which are not there."""

@@ -11,6 +11,7 @@ from ..adapter import judge as adapter
 from ..base import Data, Event, Loader, Plan, Reading, Run, SkipList
 from ..shared.completeness import uncompared
 from ..shared.configs import foreign_class, known_model_types, model_type_events, unread_keys, value_events
+from ..shared.files import NAMELESS, PICKLED
 from ..shared.reading import by_method, of_adapter
 from ..shared.words import word_events
 from .files import weight_files
@@ -92,8 +93,8 @@ def _of_own_code(reading: Reading, source: str) -> Reading:
 def _unopened(run: TransformersRun) -> str:
     """Return why nothing is known of a folder without safetensors, "" where it is refused."""
     if any(name in run.ckpt.entries for name in _PICKLES):
-        return "only pickled weights, which are never opened"
-    return "no weight file is known by name" if run.ckpt.metadata_only else ""
+        return PICKLED
+    return NAMELESS if run.ckpt.metadata_only else ""
 
 
 def _config_events(run: TransformersRun) -> list[Event]:

@@ -17,6 +17,7 @@ from ..shared.configs import (
     model_type_events,
     value_events,
 )
+from ..shared.files import NAMELESS, PICKLED
 from ..shared.reading import by_method, loads, of_adapter
 from ..shared.words import word_events
 from . import adapter, parallel
@@ -110,8 +111,7 @@ def _unknown(run: VllmRun, method: VllmMethod, files: Files, events: list[Event]
             return f"{method.method} in vLLM is not modelled yet"
         if not files.weights:
             pickled = any(name.endswith((".bin", ".pt")) for name in run.ckpt.entries)
-            why = "only pickled weights, which are never opened"
-            return why if pickled else "no weight file is known by name"
+            return PICKLED if pickled else NAMELESS
     return method.unread() or unlisted(run)
 
 
