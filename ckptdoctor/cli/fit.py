@@ -114,7 +114,8 @@ def _answer(path: str, target: Target, demand: Demand, rulebook: Rulebook) -> An
     report = examine(ckpt, [target], rulebook.cards)
     found = reckoned(ckpt, reading, demand)
     own = own_context(text_config(ckpt.config))
-    words = command(path, target, found, own) if serves(rulebook.loaders[target.loader]) else ()
+    served = serves(rulebook.loaders[target.loader]) and reading.loaded_as
+    words = command(path, target, found, own) if served else ()
     return Answer(path, found, report.verdicts[0], words, own, rulebook.digest, report.nothing)
 
 

@@ -48,7 +48,8 @@ def _path_hint(path: str) -> str:
     if close:
         return f"Did you mean {clean(str(wanted.with_name(close)))}?"
     if on_hub(path):
-        return f"To do this with a model of the Hub, fetch it first: hf download {path} --local-dir {wanted.name}"
+        model = path.removeprefix("hf://")
+        return f"To do this with a model of the Hub, fetch it first: hf download {model} --local-dir {wanted.name}"
     if re.fullmatch(r"[\w-][\w.-]*", path):
         return f"A model of the Hub: hf://{path}"
     return ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -93,8 +94,21 @@ def load(
     from .loading import Stages
     from .loading import target as installed
 
+    if reference is None:
+        _together({"--plot": plot}, "needs --compare REFERENCE.")
+    else:
+        whole = None if stage == "generate" else stage
+        others = {
+            "--base": base,
+            "--recipe": recipe,
+            "--stage": whole,
+            "--trust-remote-code": trust_remote_code,
+        }
+        _together(others, "does not go with --compare, which loads two models and runs both.")
     path = _directory(checkpoint)
     onto = _base(path, base)
+    if recipe is not None and (Path(recipe).exists() or not Path(recipe).absolute().parent.is_dir()):
+        raise click.UsageError(f"--recipe {clean(recipe)}: expected a new directory in one that is there.")
     rulebook = load_rulebook()
     limits = Limits(device, int((memory or 0) * _GB))
     if reference is not None:
@@ -117,6 +131,13 @@ def load(
     return exit_code(result)
 
 
+def _together(options: Mapping[str, object], why: str) -> None:
+    """Raise UsageError for the first of ``options`` that was given."""
+    for name, value in options.items():
+        if value:
+            raise click.UsageError(f"{name} {why}")
+
+
 def _recipe(result: Result, recipe: str, rulebook: Rulebook) -> None:
     """Write a small checkpoint that goes wrong in the same way, and say what came of it."""
     from ..probe.loading import load as test_load
@@ -125,9 +146,6 @@ def _recipe(result: Result, recipe: str, rulebook: Rulebook) -> None:
     if result.agrees is not False:
         say("the check was not wrong here: no recipe is written")
         return
-    out = Path(recipe)
-    if out.exists() or not out.absolute().parent.is_dir():
-        raise click.UsageError(f"--recipe {clean(recipe)}: expected a new directory in one that is there.")
 
     def shows(place: Path) -> bool:
         again = test_load(result.wanted._replace(checkpoint=str(place.absolute())), rulebook)
@@ -136,7 +154,7 @@ def _recipe(result: Result, recipe: str, rulebook: Rulebook) -> None:
         same = again.judged.outcome == result.judged.outcome
         return same and again.predicted.outcome == result.predicted.outcome
 
-    cut = smallest(Path(result.wanted.checkpoint), out, shows)
+    cut = smallest(Path(result.wanted.checkpoint), Path(recipe), shows)
     if cut is None:
         say("no checkpoint with random values shows it: its values matter, or a file cannot be parsed")
         return

@@ -158,7 +158,7 @@ def _likeness(seen: Mapping[str, Any]) -> Likeness:
             _model(seen["reference"]),
             _model(seen["checkpoint"]),
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise Failed("died", f"the process gave an answer of another form: {error}") from error
 
 

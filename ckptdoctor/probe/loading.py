@@ -15,12 +15,11 @@ from ..memory.weights import weights
 from ..model import Target, Verdict
 from ..ruledata import Rulebook
 from ..sources import open_source
-from .process import Failed, Limits, Tell, Worker, unchanged
+from .process import Failed, Limits, Tell, Worker, texts, unchanged
 from .verdict import Seen, judge
 from .workers.limits import Limit, limit_of
 
 LOADERS = ("transformers", "peft", "vllm")
-STAGES = ("build", "weights", "generate")
 OPTIONS = {"load_format", "max_lora_rank"}
 """Options of a target that are handed to the loader by their own name."""
 
@@ -97,7 +96,7 @@ def load(wanted: Wanted, rulebook: Rulebook, tell: Tell | None = None) -> Result
     agrees = agreement(judged, seen, predicted, wanted.until)
     return Result(
         wanted=wanted,
-        versions=_texts(ready.get("versions")),
+        versions=texts(ready.get("versions")),
         device=str(ready.get("device", "")),
         seen=seen,
         judged=judged,
@@ -170,13 +169,9 @@ def _judged(seen: Mapping[str, Any], failure: Failed | None) -> Seen:
 
 
 def _text(seen: Mapping[str, Any], failure: Failed | None) -> str:
-    exception = _texts(seen.get("exception")) or _texts(failure.exception if failure else None)
+    exception = texts(seen.get("exception")) or texts(failure.exception if failure else None)
     above = [exception["above"]] if "above" in exception else []
     return "\n".join([*above, f"{exception['type']}: {exception['text']}"]) if exception else ""
-
-
-def _texts(value: object) -> dict[str, str]:
-    return {str(key): str(text) for key, text in value.items()} if isinstance(value, Mapping) else {}
 
 
 _LISTS = (
@@ -198,7 +193,7 @@ def _clean(event: Mapping[str, Any]) -> dict[str, Any]:
     """The result of a worker with every part of the type it should be: remote code may run in that process."""
     found: dict[str, Any] = {key: _names(event[key]) for key in _LISTS if isinstance(event.get(key), list)}
     found |= {
-        key: _texts(event[key]) for key in ("exception", "precision") if isinstance(event.get(key), dict)
+        key: texts(event[key]) for key in ("exception", "precision") if isinstance(event.get(key), dict)
     }
     numbers = ("same", "weights_bytes")
     found |= {key: event[key] for key in numbers if isinstance(event.get(key), int)}

@@ -98,7 +98,7 @@ class Worker:
         """Wait until the loader is imported; return its ``versions`` and ``device``. Raises Failed."""
         self.ready = self._until(("ready", "unusable"), timeout_s, tell)
         if self.ready["event"] == "unusable":
-            exception = _texts(self.ready.get("exception"))
+            exception = texts(self.ready.get("exception"))
             failure = Failed("unusable", f"{exception.get('type', '')}: {exception.get('text', '')}")
             failure.exception = exception
             raise failure
@@ -143,15 +143,6 @@ class Worker:
             return Failed("memory", f"it took more than the limit: {self.ended.get('peak', 0):,} bytes")
         how = f"killed by signal {-code}" if isinstance(code, int) and code < 0 else f"exit status {code}"
         return Failed("died", f"the process died: {how}", code if isinstance(code, int) else None)
-
-    def last_words(self, count: int = 1500) -> str:
-        """The end of what the process wrote to its standard streams."""
-        try:
-            with Path(self.log).open("rb") as file:
-                file.seek(max(0, Path(self.log).stat().st_size - count))
-                return file.read().decode("utf-8", "replace").strip()
-        except OSError:
-            return ""
 
     def close(self, *, keep: bool = False) -> None:
         """End the process and whatever it started; ``keep`` its log."""
@@ -208,12 +199,13 @@ def environment(loader: str, limits: Limits, scratch: str) -> dict[str, str]:
 def _event(line: bytes) -> dict[str, Any] | None:
     try:
         event = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return event if isinstance(event, dict) and isinstance(event.get("event"), str) else None
 
 
-def _texts(value: object) -> dict[str, str]:
+def texts(value: object) -> dict[str, str]:
+    """Return a mapping with every key and value made a text; an empty one for what is none."""
     return {str(key): str(text) for key, text in value.items()} if isinstance(value, dict) else {}
 
 

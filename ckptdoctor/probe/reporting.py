@@ -36,7 +36,7 @@ def config_of(directory: Path, name: str = "config.json") -> dict[str, Any]:
     """The config in a directory: its numbers, switches and single words; what else it says in texts is left out."""
     try:
         found = json.loads((directory / name).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return _kept(found) if isinstance(found, dict) else {}
 

@@ -146,9 +146,10 @@ def test_a_path_that_does_not_exist(tmp_path: Path, capsys: Capture) -> None:
     assert f"Did you mean {tmp_path / 'Llama-3'}?" in err
 
 
-def test_where_a_hub_id_is_not_read_it_gets_a_hint_and_no_network(capsys: Capture) -> None:
-    assert main(["fix", "meta-llama/Llama-3.1-8B"]) == 2
-    assert "hf download meta-llama/Llama-3.1-8B" in capsys.readouterr().err
+@pytest.mark.parametrize("before", ["", "hf://"])
+def test_where_a_hub_id_is_not_read_it_gets_a_hint_and_no_network(before: str, capsys: Capture) -> None:
+    assert main(["fix", f"{before}meta-llama/Llama-3.1-8B"]) == 2
+    assert "hf download meta-llama/Llama-3.1-8B --local-dir Llama-3.1-8B" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -49,6 +49,27 @@ def test_it_fits(capsys: pytest.CaptureFixture[str], nf4: str) -> None:
         assert words in page
 
 
+@pytest.mark.parametrize("name", ["llama-lora", "llama-bf16/model.safetensors"])
+def test_what_is_no_model_by_itself_has_no_command_that_serves_it(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, page = told(capsys, str(SOUND / name), *VLLM)
+    assert code == 3
+    assert "not known" in page
+    assert "serve" not in page
+
+
+def test_the_command_says_what_is_not_the_default(capsys: pytest.CaptureFixture[str], nf4: str) -> None:
+    plain = ["vllm", "serve", nf4]
+    assert as_json(capsys, nf4, *VLLM)["command"] == plain
+    assert as_json(capsys, nf4, *VLLM, "--context", "256")["command"] == plain  # the model's own
+    assert as_json(capsys, nf4, *VLLM, "--context", "100")["command"] == [*plain, "--max-model-len", "100"]
+    found = as_json(capsys, nf4, *VLLM, "--gpu", "2GB", "--batch", "30000")
+    assert found["fits"] is False
+    assert 0 < found["largest_context"] < 256
+    assert found["command"][3:5] == ["--max-model-len", str(found["largest_context"])]
+
+
 def test_it_does_not_fit(capsys: pytest.CaptureFixture[str], nf4: str) -> None:
     code, page = told(capsys, nf4, *VLLM, "--gpu", "24GB", "--batch", "1000000", "--context", "100000")
     assert code == 1

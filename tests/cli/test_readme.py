@@ -117,6 +117,16 @@ def test_the_memory_is_what_the_command_prints(clone: Path) -> None:
     assert shown in done.stdout
 
 
+def test_what_is_written_anew_is_as_the_comments_say(clone: Path) -> None:
+    assert [run(line, clone).returncode for line in block("ckptdoctor resave fixtures")] == [0, 0, 3]
+    assert [path.name for path in (clone / "one").glob("*.safetensors")] == ["model.safetensors"]
+    assert not (clone / "bare").exists()
+    lines = block("ckptdoctor diff fixtures")
+    assert [run(line, clone).returncode for line in lines] == [1, 0]
+    assert "exit code 1" in lines[0]
+    assert "# 0:" in lines[1]
+
+
 def test_the_environment_is_told(clone: Path) -> None:
     for line in block("ckptdoctor env   "):
         done = run(line, clone)

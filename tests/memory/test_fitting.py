@@ -52,6 +52,12 @@ def test_one_token_more_than_the_largest_context_does_not_fit(case: str, batch: 
     assert reckoned(config, demand._replace(context=most + 1)).fits is False
 
 
+def test_the_largest_context_is_one_that_the_model_was_made_for() -> None:
+    config = models()["llama"]["config"]
+    found = reckoned(config, Demand(gpu=Gpu("", 1e4)))
+    assert found.largest_context == config["max_position_embeddings"]
+
+
 def test_the_total_is_the_sum_of_its_parts() -> None:
     found = reckoned(models()["llama"]["config"], Demand(context=4096, batch=3, gpu=gpu("L40S", RULEBOOK)))
     parts = (found.weights.total, found.need.cache, found.need.unpacked, found.need.activations)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 
 from ckptdoctor.memory.weights import weights
 from ckptdoctor.sources import open_source
-from tests.memory.made import made
+from ckptdoctor.sources.memory import MemorySource
+from tests.memory.made import made, tensors
 from tests.memory.recorded import TRANSFORMERS, VLLM, held, models, rows
 from tests.memory.score import CORRUPT_THERE, IN_TRANSFORMERS, IN_VLLM
 from tests.observe.paths import SOUND
+from tests.support.headers import shard
 from tests.support.shipped import ask, check_source
 
 UNMADE = {"gemma4"}
@@ -121,3 +124,30 @@ def test_every_device_holds_what_is_predicted(row: dict[str, Any]) -> None:
         assert 0 < held(row) - (said.total or 0) < 0.07 * held(row)
         return
     assert said.total == pytest.approx(held(row), rel=TOLERANCE)
+
+
+def total(config: dict[str, Any], found: dict[str, tuple[int, ...]]) -> int | None:
+    data = shard({name: ("BF16", shape) for name, shape in found.items()})
+    files = {"config.json": json.dumps(config).encode(), "model.safetensors": data}
+    return weights(*ask(MemorySource("made", files), IN_VLLM)).total
+
+
+def test_a_head_that_is_tied_is_held_once() -> None:
+    config = {**models()["llama"]["config"], "tie_word_embeddings": True}
+    found = tensors(config)
+    assert not isinstance(found, str)
+    assert "lm_head.weight" not in found
+    both = {**found, "lm_head.weight": found["model.embed_tokens.weight"]}
+    assert total(config, both) == total(config, found)
+    assert total({**config, "tie_word_embeddings": False}, both) != total(config, found)
+
+
+def test_layers_that_only_predict_further_tokens_are_not_held() -> None:
+    config = models()["deepseek-v3"]["config"]
+    found = tensors(config)
+    assert not isinstance(found, str)
+    count = config["num_hidden_layers"]
+    last, beyond = f".layers.{count - 1}.", f".layers.{count}."
+    more = {name.replace(last, beyond): shape for name, shape in found.items() if last in name}
+    assert more
+    assert total({**config, "num_nextn_predict_layers": 1}, {**found, **more}) == total(config, found)

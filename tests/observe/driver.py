@@ -66,13 +66,21 @@ class WorkerProcess:
     def died(self, failure: Failed) -> WorkerDied:
         """The failure with the last words of the process."""
         self.worker.close(keep=True)
-        words = self.worker.last_words()
+        words = last_words(Path(self.worker.log))
         self.worker.close()
         return WorkerDied(f"{failure}: {words}" if failure.why != "timeout" else str(failure))
 
     def close(self) -> None:
         """End the process."""
         self.worker.close()
+
+
+def last_words(log: Path, count: int = 1500) -> str:
+    """The end of what a process wrote to its standard streams."""
+    try:
+        return log.read_bytes()[-count:].decode("utf-8", "replace").strip()
+    except OSError:
+        return ""
 
 
 def told(seen: dict[str, Any]) -> dict[str, Any]:

@@ -12,8 +12,10 @@ from click.testing import CliRunner
 
 from ckptdoctor.cli.app import group
 from ckptdoctor.probe.loading import _clean
-from ckptdoctor.probe.process import Worker, unchanged
+from ckptdoctor.probe.process import Failed, Worker, unchanged
+from ckptdoctor.probe.reporting import config_of
 from ckptdoctor.probe.workers import confine
+from tests.observe.paths import SOUND
 from tests.probe.stand import interpreter
 
 TRY = """
@@ -26,6 +28,7 @@ def attempt(do):
     except OSError as error:
         return type(error).__name__
 outcome = {
+    "straight": attempt(lambda: socket.socket().connect(("192.0.2.1", 443))),
     "connect": attempt(lambda: socket.create_connection(("192.0.2.1", 443), 1)),
     "resolve": attempt(lambda: socket.getaddrinfo("example.org", 443)),
     "loopback": attempt(lambda: socket.create_connection(("127.0.0.1", 9), 1)),
@@ -48,6 +51,7 @@ def test_a_loader_reaches_no_other_machine_and_sees_no_secret(
         worker.start(30.0)
     Path(worker.log).unlink()
     did = json.loads(str(caught.value).partition(": ")[2])
+    assert "no network" in did["straight"]
     assert "no network" in did["connect"]
     assert "no network" in did["resolve"]
     assert did["loopback"] == "ConnectionRefusedError"
@@ -111,6 +115,34 @@ def test_what_a_hostile_worker_answers_is_only_data() -> None:
     assert _clean(lies) == {"stage": "3"}
     names = _clean({"stage": "done", "never_written": [1, None], "logits_finite": True})
     assert names == {"stage": "done", "never_written": ["1", "None"], "logits_finite": True}
+
+
+def test_a_hostile_worker_that_answers_without_end_in_depth_is_only_told(tmp_path: Path) -> None:
+    code = 'import os, sys; os.write(int(sys.argv[2]), b"[" * 60_000 + b"\\n"); os._exit(0)'
+    worker = Worker(interpreter(tmp_path, code), "transformers")
+    with pytest.raises(Failed, match="died"), worker:
+        worker.start(30.0)
+    Path(worker.log).unlink()
+
+
+def test_a_config_without_end_in_depth_is_none(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("[" * 200_000, encoding="utf-8")
+    assert config_of(tmp_path) == {}
+
+
+ALONE = ["--plot", "x.svg"]
+BESIDE = [["--base", "."], ["--recipe", "new"], ["--stage", "build"], ["--trust-remote-code"]]
+
+
+@pytest.mark.parametrize(
+    "options", [ALONE, *(["--compare", "{}", *more] for more in BESIDE), ["--recipe", "{}"]]
+)
+def test_options_that_do_not_go_together_are_refused_before_anything_runs(options: list[str]) -> None:
+    sound = str(SOUND / "llama-bf16")
+    given = [option.format(sound) for option in options]
+    done = CliRunner().invoke(group, ["load", sound, "--python", sys.executable, *given])
+    assert done.exit_code == 2
+    assert f"Error: {given[-2] if given[-1] != '--trust-remote-code' else given[-1]} " in done.output
 
 
 def test_weights_in_pickles_are_not_loaded(tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ file, it is counted as not compared; that is no alarm.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,6 +14,7 @@ import torch
 
 from .pieces import Piece
 from .stored import Entry, Stored
+from .templates import template
 
 ROWS = 8
 """Rows looked at of each piece, spread over all of it."""
@@ -91,11 +91,6 @@ class Compared:
 
     def _unstored(self, name: str) -> bool:
         return self.stored is not None and name not in self.stored.entries
-
-
-def template(name: str) -> str:
-    """A name with every number in it replaced by `*`."""
-    return re.sub(r"\.\d+(?=\.|$)", ".*", name)
 
 
 def matches(piece: Piece, stored: Stored) -> bool | None:

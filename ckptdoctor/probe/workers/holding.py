@@ -9,10 +9,10 @@ from typing import Any
 import torch
 
 from . import against
-from .against import template
 from .pieces import pieces as pieces_of
 from .pieces import precise
 from .stored import Stored
+from .templates import template
 from .tracing import plain, supplied
 
 SCHEMES = {
@@ -115,17 +115,6 @@ def held(model: Any) -> dict[str, str]:
                 key = name if leaf in ("weight", "weight_packed") else f"{name}.{leaf}"
                 schemes[key] = scheme_of(module, leaf, parameter)
     return schemes
-
-
-def precision(schemes: dict[str, str]) -> dict[str, str]:
-    """The scheme of every template among modules, `mixed(...)` where its layers do not agree."""
-    grouped: dict[str, set[str]] = {}
-    for name, scheme in schemes.items():
-        grouped.setdefault(template(name), set()).add(scheme)
-    return {
-        name: next(iter(found)) if len(found) == 1 else f"mixed({','.join(sorted(found))})"
-        for name, found in sorted(grouped.items())
-    }
 
 
 def otherwise_stored(schemes: dict[str, str], on_disk: dict[str, str]) -> list[str]:

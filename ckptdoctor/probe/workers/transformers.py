@@ -17,9 +17,11 @@ import torch
 import transformers
 
 from . import holding, memory, tracing
+from .against import ROUNDING
 from .limits import is_env
 from .raised import raised
 from .stored import Stored, opened
+from .templates import by_template
 
 PACKAGES = (
     "transformers",
@@ -35,8 +37,6 @@ PACKAGES = (
 )
 IDS = torch.tensor([[1, 17, 42, 99, 3, 200, 8, 64, 128, 250, 5, 31]])
 TEXT_LIMIT = 2000
-# A value that went through one rounding to bfloat16 differs by less than this share of the largest.
-PARAMETER_TOLERANCE = 1 / 64
 LOGIT_TOLERANCE = 1 / 32
 OURS = ("quantization", "class", "base", "trust_remote_code")
 Tell = Callable[..., None]
@@ -191,7 +191,7 @@ class Load:
         asked = "quantization" in self.options
         self.found |= {
             **names,
-            "precision": holding.precision(schemes),
+            "precision": by_template(schemes),
             "otherwise": [] if asked else holding.otherwise_stored(schemes, on_disk),
             "unscaled": holding.unscaled(on_disk, names["unexpected"])
             + ([] if stored is None else stored.bare_codes(schemes)),
@@ -230,7 +230,7 @@ def beside(
     sound: dict[str, Any], held: dict[str, torch.Tensor] | None, logits: torch.Tensor
 ) -> dict[str, Any]:
     """What differs from the sound twin: names of parameters, the largest difference of a value and of a logit."""
-    differing, worst = holding.compare(sound["values"], held, PARAMETER_TOLERANCE) if held else ([], 0.0)
+    differing, worst = holding.compare(sound["values"], held, ROUNDING) if held else ([], 0.0)
     difference = (logits - sound["logits"]).abs().max().item()
     limit = LOGIT_TOLERANCE * sound["logits"].abs().max().item()
     return {

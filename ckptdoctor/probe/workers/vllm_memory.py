@@ -20,7 +20,6 @@ from .vllm import versions
 
 BATCHED = 8192
 """Tokens of one step, which a window's layers hold beside the window."""
-CONTEXT = 16384
 
 
 def nbytes(value: Any) -> int:

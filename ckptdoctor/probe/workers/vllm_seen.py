@@ -11,6 +11,7 @@ from . import vllm_state as state
 from .against import Compared
 from .limits import is_env
 from .stored import LEAVES, PLAIN, Entry, Stored, opened
+from .templates import by_template
 
 Tell = Callable[..., None]
 
@@ -60,7 +61,7 @@ def seen(done: Run, sound: Run | None, path: Path, sound_path: Path | None) -> d
         "stage": done.stage,
         "exception": done.exception,
         "environment": done.error is not None and is_env(str(done.error)),
-        "precision": dict(sorted(state.by_template(precision).items())),
+        "precision": by_template(precision),
         "otherwise": otherwise,
         "cast": cast,
         "never_written": unwritten,

@@ -153,22 +153,6 @@ def locate(module: str, held: dict[str, Held], packed: dict[str, list[str]]) -> 
     return None
 
 
-def template(module: str) -> str:
-    """A module name with every number in it replaced by `*`."""
-    return re.sub(r"(?<=\.)\d+(?=\.|$)", "*", module)
-
-
-def by_template(schemes: dict[str, str]) -> dict[str, str]:
-    """Scheme per module template; `mixed(...)` where the modules of one template differ."""
-    groups: dict[str, set[str]] = {}
-    for module, name in schemes.items():
-        groups.setdefault(template(module), set()).add(name)
-    return {
-        key: names.pop() if len(names) == 1 else f"mixed({','.join(sorted(names))})"
-        for key, names in groups.items()
-    }
-
-
 def modules_of(name: str, packed: dict[str, list[str]]) -> set[str]:
     """The checkpoint's modules that one of vLLM's parameters is made of, its own name included."""
     module = name.rpartition(".")[0]
@@ -189,5 +173,5 @@ def different(mine: Held, other: Held, restored: bool) -> bool:
     if not a.numel():
         return False
     if restored or mine.schemes != other.schemes:
-        return not bool((a - b).norm() <= 0.25 * b.norm())  # NaN counts as different
-    return not bool((a - b).abs().max() <= b.abs().max() / 64)
+        return not bool((a - b).norm() <= against.REQUANTISED * b.norm())  # NaN counts as different
+    return not bool((a - b).abs().max() <= b.abs().max() * against.ROUNDING)
