@@ -23,7 +23,7 @@ import copy
 import random
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,14 +35,15 @@ sys.path.insert(0, str(ROOT / "scripts"))
 
 from blueprints.catalogue import Recipe, recipe_of  # noqa: E402
 from blueprints.defaults import key_rules, put, without  # noqa: E402
-from blueprints.derive import Unfit, rows, used_keys  # noqa: E402
+from blueprints.derive import Row, Unfit, rows, used_keys  # noqa: E402
 from blueprints.edges import edge_cases  # noqa: E402
 from blueprints.every import every_class  # noqa: E402
 from blueprints.fields import fields_of  # noqa: E402
 from blueprints.kinds import kinds_of  # noqa: E402
 from blueprints.layout import blueprint_of, dump  # noqa: E402
 from blueprints.names import native_differences, respelled, ties  # noqa: E402
-from blueprints.observe import Observation, described, observe  # noqa: E402
+from blueprints.observation import Observation  # noqa: E402
+from blueprints.observe import described, observe  # noqa: E402
 from blueprints.sample import HEADS, WIDTHS, draw  # noqa: E402
 from blueprints.sensitivity import required  # noqa: E402
 from blueprints.verify import disagreement  # noqa: E402
@@ -87,11 +88,7 @@ def derive_one(name: str, recipe: Recipe, seed: int = 1) -> dict[str, Any]:
     """Derive the blueprint of one architecture with one choice of backbones."""
     seen = list(observations(name, recipe, random.Random(seed), recipe.get("samples", SAMPLES)))
     renamed, fused = native_differences(seen)
-    kinds = {starred(n)[0]: kind for o in seen for n, kind in o.kinds.items()}
-    for there, here in {t: s for o in seen[:4] for t, s in _spellings(o, renamed).items()}.items():
-        kinds.setdefault(here, kinds.get(there, "other"))
-    for template, parts in fused.items():
-        kinds.update(dict.fromkeys(parts, kinds.get(template, "other")))
+    kinds = _kinds(seen, renamed, fused)
     found = rows(seen, [o.released for o in seen], kinds, recipe.get("constants", False))
     blocks = rows(seen, [{n: s for n, s in o.native.items() if starred(n)[0] in fused} for o in seen], kinds)
     tied = ties(seen, renamed)
@@ -101,25 +98,41 @@ def derive_one(name: str, recipe: Recipe, seed: int = 1) -> dict[str, Any]:
     rules["ignored"] = sorted({starred(tensor)[0] for o in seen for tensor in o.forgiven})
     rules["kinds"] = kinds_of(config_class, [*found, *blocks], seen)
     requires = required(name, keys, {row.template for row in found if row.dims == ["?"]}, seen)
-    requires |= _backbones(config_class, seen)
-    requires |= {k: [None] for k, v in seen[0].config.items() if k.endswith("_config") and v is None}
+    requires |= _sections(config_class, seen)
     if recipe.get("plain_names"):
         requires |= {name: [] for names in rules.pop("alias").values() for name in names}
-    for key in dict.fromkeys(
-        key for row in found for key, wanted in row.when.items() if isinstance(wanted, str)
-    ):
-        requires[key] = sorted({o.env[key] for o in seen})
+    requires |= _words(found, seen)
     return blueprint_of(name, recipe, seen[0].model, found, blocks, fused, renamed, tied, rules, requires)
 
 
-def _backbones(config_class: Any, seen: list[Observation]) -> dict[str, list[Any]]:
-    """The backbones tried, where a class takes any."""
+def _kinds(
+    seen: Sequence[Observation], renamed: dict[str, str], fused: dict[str, list[str]]
+) -> dict[str, str]:
+    """The kind of each tensor, under the names in memory and the saved ones."""
+    kinds = {starred(n)[0]: kind for o in seen for n, kind in o.kinds.items()}
+    for there, here in {t: s for o in seen[:4] for t, s in _spellings(o, renamed).items()}.items():
+        kinds.setdefault(here, kinds.get(there, "other"))
+    for template, parts in fused.items():
+        kinds.update(dict.fromkeys(parts, kinds.get(template, "other")))
+    return kinds
+
+
+def _sections(config_class: Any, seen: Sequence[Observation]) -> dict[str, list[Any]]:
+    """The backbones tried, where a class takes any, and the sections that were left out."""
     open_to_any = [key for key, inner in config_class.sub_configs.items() if inner.__name__ == "AutoConfig"]
-    return {
+    backbones = {
         f"{key}.model_type": sorted({o.config[key]["model_type"] for o in seen})
         for key in open_to_any
         if isinstance(seen[0].config.get(key), dict)
     }
+    left_out = [k for k, v in seen[0].config.items() if k.endswith("_config") and v is None]
+    return {**backbones, **{key: [None] for key in left_out}}
+
+
+def _words(found: Sequence[Row], seen: Sequence[Observation]) -> dict[str, list[Any]]:
+    """The words tried, where a condition goes by one."""
+    keys = dict.fromkeys(k for row in found for k, wanted in row.when.items() if isinstance(wanted, str))
+    return {key: sorted({o.env[key] for o in seen}) for key in keys}
 
 
 def _spellings(seen: Observation, renamed: dict[str, str]) -> dict[str, str]:
@@ -183,16 +196,21 @@ def _disguise(
         elif chance < 0.2 and key in none:
             put(config, key, None)
         elif chance < 0.5 and key in alias:
-            *sections, leaf = key.split(".")
-            place = config
-            for section in sections:
-                place = place[section]
-            if leaf in place:
-                put(config, rng.choice(alias[key]), place.pop(leaf))
+            _rename(config, key, alias[key], rng)
     flat = blueprint.get("flat")
     if flat and rng.random() < 0.5:
         section = config.pop(flat)
         config.update({k: v for k, v in section.items() if k not in config or k == "tie_word_embeddings"})
+
+
+def _rename(config: dict[str, Any], key: str, names: list[str], rng: random.Random) -> None:
+    """Put the value of a dotted key under another of its names."""
+    *sections, leaf = key.split(".")
+    place = config
+    for section in sections:
+        place = place[section]
+    if leaf in place:
+        put(config, rng.choice(names), place.pop(leaf))
 
 
 def _brief(config: dict[str, Any], blueprint: dict[str, Any]) -> dict[str, Any]:

@@ -7,11 +7,12 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from .conditions import Env
 from .derive import Row
 from .effective import effective
-from .fit import Env, Formulas
+from .formulas import Formulas
 from .lists import list_rule
-from .observe import Observation, environment
+from .observation import Observation, environment
 from .sample import LAYERS
 
 Plain = dict[str, Any]
@@ -146,7 +147,7 @@ def _lone_default(config_class: type[Any], key: str) -> Any:
 
 def _explain(key: str, values: list[Any], envs: list[Env]) -> Any:
     first = values[0]
-    if all(type(value) is type(first) and value == first for value in values):
+    if _same(values, [first] * len(values)):
         return {"value": first} if isinstance(first, (str, dict)) else first
     others = [{k: v for k, v in env.items() if k != key} for env in envs]
     if all(type(value) is int for value in values):
@@ -154,12 +155,11 @@ def _explain(key: str, values: list[Any], envs: list[Env]) -> Any:
     if all(isinstance(value, list) for value in values):
         found = list_rule(values, others)
         return _MISSING if found is None else found
-    same = [
-        k
-        for k in others[0]
-        if all(type(o.get(k)) is type(v) and o.get(k) == v for o, v in zip(others, values, strict=True))
-    ]
-    return same[0] if same else _MISSING
+    return next((k for k in others[0] if _same([o.get(k) for o in others], values)), _MISSING)
+
+
+def _same(some: Sequence[Any], others: Sequence[Any]) -> bool:
+    return all(type(a) is type(b) and a == b for a, b in zip(some, others, strict=True))
 
 
 def without(config: Plain, key: str) -> bool:

@@ -10,7 +10,7 @@ from transformers.configuration_utils import _LEGACY_LAYER_TYPE_REMAP
 
 from .defaults import at, put
 from .derive import Row
-from .observe import Observation, environment
+from .observation import Observation, environment
 
 
 def kinds_of(

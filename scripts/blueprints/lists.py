@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from .fit import Env
+from .conditions import Env
 
 Plain = dict[str, Any]
 
@@ -79,22 +79,30 @@ def _headed(values: Sequence[list[Any]], envs: Sequence[Env], stack: str) -> Ite
 
 def _mapped(values: Sequence[list[Any]], envs: Sequence[Env], stack: str | None) -> Iterator[Plain]:
     """Every item follows from the item of another list (or from the letter of a text), perhaps in a cycle."""
-    for key in [k for k, v in envs[0].items() if isinstance(v, (list, str)) and v]:
-        sources = [env.get(key) for env in envs]
+    for key in envs[0]:
+        sources: list[Any] = [env.get(key) for env in envs]
         if not all(isinstance(source, (list, str)) and source for source in sources):
             continue
-        table: dict[Any, Any] = {}
-        pairs = (
-            (source[i % len(source)], item)  # type: ignore[index, arg-type]
-            for source, value in zip(sources, values, strict=True)
-            for i, item in enumerate(value)
-        )
-        if all(isinstance(a, (str, int)) and table.setdefault(a, b) == b for a, b in pairs) and table:
-            whole = all(len(s) >= len(v) for s, v in zip(sources, values, strict=True))  # type: ignore[arg-type]
-            exact = all(len(s) == len(v) for s, v in zip(sources, values, strict=True))  # type: ignore[arg-type]
-            if (len(table) > 1 or not whole) and (stack or exact):
-                spelled = {"of": key, "map": [[a, b] for a, b in sorted(table.items(), key=str)]}
-                yield {"to": stack, **spelled} if stack else spelled
+        longer = [len(s) - len(v) for s, v in zip(sources, values, strict=True)]
+        table = _table(sources, values)
+        if not table or (len(table) == 1 and min(longer) >= 0):
+            continue
+        spelled = {"of": key, "map": [[a, b] for a, b in sorted(table.items(), key=str)]}
+        if stack:
+            yield {"to": stack, **spelled}
+        elif not any(longer):
+            yield spelled
+
+
+def _table(sources: Sequence[Any], values: Sequence[list[Any]]) -> dict[Any, Any]:
+    """What each item of the sources stands for in the values; empty where one stands for two things."""
+    table: dict[Any, Any] = {}
+    for source, value in zip(sources, values, strict=True):
+        for i, item in enumerate(value):
+            word = source[i % len(source)]
+            if not isinstance(word, (str, int)) or table.setdefault(word, item) != item:
+                return {}
+    return table
 
 
 def _indices(values: Sequence[list[Any]], envs: Sequence[Env]) -> Plain | None:

@@ -7,9 +7,10 @@ from typing import Any
 
 from ckptdoctor.expected.blueprint import starred
 
+from .conditions import Env, When, conditions, presence
 from .derive import Unfit
-from .fit import Env, When, conditions, presence
-from .observe import Observation, dropped_prefixes, saved_as
+from .observation import Observation
+from .observe import dropped_prefixes, saved_as
 
 Plain = dict[str, Any]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from transformers import CONFIG_MAPPING
 
@@ -128,6 +128,17 @@ def _labels(config: Config, rng: random.Random) -> None:
         config["num_labels"] = len(names)
 
 
+class _Stack(NamedTuple):
+    """The layers of one section."""
+
+    key: str | None
+    """The key that counts them."""
+    layers: int | None
+    """How many there are by default."""
+    count: int
+    """How many were drawn."""
+
+
 def _section(
     config: Config, config_class: type[Any] | None, rng: random.Random, overrides: dict[str, Any], at: str
 ) -> Config:
@@ -137,36 +148,46 @@ def _section(
     left_alone = {
         key[len(at) :] for key, choices in overrides.items() if choices is None and key.startswith(at)
     }
-    stack = next((key for key in LAYERS if isinstance(config.get(key), int)), None)
-    layers = config[stack] if stack else None
-    count = rng.randrange(3, 7)
-    for key, value in list(config.items()):
-        if key in left_alone:
-            continue
+    stack = _stack(config, rng)
+    for key, value in [pair for pair in config.items() if pair[0] not in left_alone]:
         if isinstance(value, dict) and key.endswith("_config"):
-            inner = CONFIG_MAPPING.get(value.get("model_type"))
-            config[key] = _section(
-                value, inner or _sub_class(config_class, key), rng, overrides, f"{at}{key}."
-            )
+            inner = CONFIG_MAPPING.get(value.get("model_type")) or _sub_class(config_class, key)
+            config[key] = _section(value, inner, rng, overrides, f"{at}{key}.")
         elif key == "num_hidden_layers" and "encoder_layers" in config:
             del config[key]  # it mirrors another key
-        elif key in LAYERS:
-            config[key] = count if key == stack else rng.randrange(3, 7)
-        elif isinstance(value, bool):
-            if not _NOT_STRUCTURE.match(key):
-                config[key] = rng.random() < 0.5
-        elif _is_layers(key, value, layers):
-            config[key] = _layer_words(value, layers, count, rng)
-        elif key in ("mlp_only_layers", "moe_layers", "attn_layer_indices"):
-            config[key] = sorted(rng.sample(range(count), rng.randrange(0, count)))
-        elif value is None or isinstance(value, int):
-            rule = next((d for pattern, d in _RULES if pattern.match(key)), None)
-            if key == "pad_token_id":
-                config[key] = None if value is None else 1
-            elif rule is not None and (value is not None or key in _DRAWN_THOUGH_NULL):
-                config[key] = None if key == "q_lora_rank" and rng.random() < 0.3 else rule(rng)
+        else:
+            config[key] = _value(key, value, stack, rng)
     _heads(config, rng, left_alone, _head_dim_is_free(config_class))
     return config
+
+
+def _stack(config: Config, rng: random.Random) -> _Stack:
+    key = next((key for key in LAYERS if isinstance(config.get(key), int)), None)
+    return _Stack(key, config[key] if key else None, rng.randrange(3, 7))
+
+
+def _value(key: str, value: Any, stack: _Stack, rng: random.Random) -> Any:
+    """Another value for a key, or the same where nothing hangs on it."""
+    if key in LAYERS:
+        return stack.count if key == stack.key else rng.randrange(3, 7)
+    if isinstance(value, bool):
+        return value if _NOT_STRUCTURE.match(key) else rng.random() < 0.5
+    if _is_layers(key, value, stack.layers):
+        return _layer_words(value, stack, rng)
+    if key in ("mlp_only_layers", "moe_layers", "attn_layer_indices"):
+        return sorted(rng.sample(range(stack.count), rng.randrange(0, stack.count)))
+    if value is None or isinstance(value, int):
+        return _number(key, value, rng)
+    return value
+
+
+def _number(key: str, value: int | None, rng: random.Random) -> int | None:
+    if key == "pad_token_id":
+        return None if value is None else 1
+    rule = next((d for pattern, d in _RULES if pattern.match(key)), None)
+    if rule is None or (value is None and key not in _DRAWN_THOUGH_NULL):
+        return value
+    return None if key == "q_lora_rank" and rng.random() < 0.3 else rule(rng)
 
 
 def _is_layers(key: str, value: Any, layers: int | None) -> bool:
@@ -176,10 +197,10 @@ def _is_layers(key: str, value: Any, layers: int | None) -> bool:
     return len(value) == layers if layers else key in _KINDS_OF_LAYERS
 
 
-def _layer_words(words: list[str], layers: int | None, count: int, rng: random.Random) -> list[str]:
+def _layer_words(words: list[str], stack: _Stack, rng: random.Random) -> list[str]:
     kinds = sorted(set(words))
-    drawn = [rng.choice(kinds) for _ in range(count)]
-    if layers and "full_attention" in kinds:
+    drawn = [rng.choice(kinds) for _ in range(stack.count)]
+    if stack.layers and "full_attention" in kinds:
         drawn[-1] = "full_attention"  # some classes force it
     return drawn
 
@@ -200,16 +221,13 @@ def _head_dim_is_free(config_class: type[Any] | None) -> bool:
 
 def _heads(config: Config, rng: random.Random, left_alone: set[str], free_head_dim: bool) -> None:
     """Draw heads, groups and widths together: they must divide each other."""
-    heads_keys = [key for key in HEADS if key in config and key not in left_alone]
-    width_keys = [key for key in WIDTHS if key in config and key not in left_alone]
+    free = config.keys() - left_alone
+    heads_keys = [key for key in HEADS if key in free]
     kv_heads = rng.choice([1, 2, 3])
     heads = kv_heads * rng.choice([2, 3, 4, 5])
-    for key in heads_keys:
-        config[key] = heads
-    for key in KV_HEADS:
-        if key in config and key not in left_alone:
-            config[key] = kv_heads
-    for key in width_keys:
+    config.update(dict.fromkeys(heads_keys, heads))
+    config.update(dict.fromkeys([key for key in KV_HEADS if key in free], kv_heads))
+    for key in [key for key in WIDTHS if key in free]:
         config[key] = 2 * heads * rng.choice(_PRIMES)
     if "linear_num_key_heads" in config:
         config["linear_num_key_heads"] = rng.choice([2, 3, 5])

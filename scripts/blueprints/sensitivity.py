@@ -9,7 +9,8 @@ from typing import Any
 from ckptdoctor.expected.blueprint import starred
 
 from .defaults import at, put
-from .observe import Observation, observe
+from .observation import Observation
+from .observe import observe
 
 Plain = dict[str, Any]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from itertools import product
 
 from ckptdoctor import ruledata
@@ -10,7 +11,8 @@ from ckptdoctor.expected.comparer import compare
 from ckptdoctor.expected.grouping import grouped
 
 from .names import respelled
-from .observe import Observation, Shapes, loads
+from .observation import Observation, Shapes
+from .observe import loads
 
 RULEBOOK = ruledata.load()
 
@@ -63,18 +65,21 @@ def _layouts(expected: Expected, seen: Observation) -> str | None:
             name[cut:] if name.startswith(f"{expected.prefix}.") else name: shape
             for name, shape in seen.released.items()
         }
-    for there, here in expected.renamed:
-        if "*" not in there:
-            layouts[there] = {_exchanged(name, here, there): shape for name, shape in seen.released.items()}
-            one_each = {starred(n)[0]: n for n in layouts[there] if n.startswith(f"{there}.")}
-            astray = [n for n in one_each.values() if not loads(seen, n)]
-            if astray:
-                return f"transformers does not load {astray[0]}"
+    for there, here in [pair for pair in expected.renamed if "*" not in pair[0]]:
+        layouts[there] = {_exchanged(name, here, there): shape for name, shape in seen.released.items()}
+        if astray := _astray(layouts[there], there, seen):
+            return f"transformers does not load {astray}"
     for layout, shapes in layouts.items():
         result = compare(expected, grouped(_tensors(shapes)), RULEBOOK)
         if result.missing or result.unclear or result.mismatched or result.unexpected:
             return f"{layout} names compare as {result}"[:900]
     return None
+
+
+def _astray(names: Iterable[str], prefix: str, seen: Observation) -> str | None:
+    """The first name below a prefix that transformers has no place for; one of each template is tried."""
+    one_each = {starred(name)[0]: name for name in names if name.startswith(f"{prefix}.")}
+    return next((name for name in one_each.values() if not loads(seen, name)), None)
 
 
 def _exchanged(name: str, prefix: str, other: str) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 from transformers import CONFIG_MAPPING, AutoConfig, PretrainedConfig
 from vllm.transformers_utils.config import _CONFIG_ATTRS_MAPPING, _CONFIG_REGISTRY
 
-from ..observe import Observation, environment
+from ..observation import Observation, environment
 from .catalogue import CLASSES, Published
 
 Plain = dict[str, Any]
