@@ -13,7 +13,9 @@ import json
 import os
 import subprocess
 import tempfile
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 from zlib import crc32
 
 from tests.conftest import ROOT
@@ -52,8 +54,36 @@ def auto(model: str) -> str:
     return f"AutoModelFor{task or ('Seq2SeqLM' if seq2seq else 'CausalLM')}"
 
 
-def main() -> None:
-    """Build, damage, load, record."""
+class Examiner:
+    """A real loader in a process of its own, and a new one after each that died."""
+
+    def __init__(self, loader: str, python: str, timeout_s: float) -> None:
+        self.loader, self._python, self._timeout_s = loader, python, timeout_s
+        self._process = WorkerProcess(python, loader)
+        self.version = self._process.ready["versions"][loader].partition("+")[0]
+
+    def ask(self, model: str, damage: str, place: Path, sound: Path) -> dict[str, Any]:
+        """Return what the loader did with a damaged model beside its sound twin; a death is a failure."""
+        question = {
+            "id": damage,
+            "path": str(place),
+            "sound": str(sound),
+            "options": {"class": auto(model)} if self.loader == "transformers" else {},
+        }
+        try:
+            return self._process.ask(question, self._timeout_s)
+        except WorkerDied as death:
+            self._process.close()
+            self._process = WorkerProcess(self._python, self.loader)
+            return {"outcome": "fails", "detail": str(death)[-300:]}
+
+    def close(self) -> None:
+        """End the process."""
+        self._process.close()
+
+
+def arguments() -> argparse.Namespace:
+    """Return what the command line asks for."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -63,7 +93,12 @@ def main() -> None:
     parser.add_argument("--model", action="append")
     parser.add_argument("--damage", action="append")
     parser.add_argument("--timeout", type=float, default=120.0, help="seconds for one model")
-    args = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Build, damage, load, record."""
+    args = arguments()
     with tempfile.TemporaryDirectory() as scratch:
         made = Path(scratch, "sound")
         names = args.model or [*MODELS, *MORE_MODELS]
@@ -73,50 +108,45 @@ def main() -> None:
             check=True,
             env=environment,
         )
-        process = WorkerProcess(args.python, args.loader)
-        version = process.ready["versions"][args.loader].partition("+")[0]
-        path = EXAM / f"{args.loader}-{version}.jsonl"
+        examiner = Examiner(args.loader, args.python, args.timeout)
+        path = EXAM / f"{args.loader}-{examiner.version}.jsonl"
         rows = {(row["model"], row["damage"]): row for row in _rows(path)}
         for name in (name for name in names if (made / name).is_dir()):
             sound = sketch.read(made / name)
             _save(EXAM / "models" / f"{name}.json", sketch.as_json(sound))
-            for damage, change in asked(name).items():
-                broken = change(sound)
-                if broken is None or (args.damage and damage not in args.damage):
-                    continue
+            for damage, broken in _damaged(name, sound, args.damage):
                 place = Path(scratch, f"{name}-{damage}")
                 sketch.write(broken, made / name, place)
-                question = {
-                    "id": damage,
-                    "path": str(place),
-                    "sound": str(made / name),
-                    "options": {"class": auto(name)} if args.loader == "transformers" else {},
-                }
-                try:
-                    result = process.ask(question, args.timeout)
-                except WorkerDied as death:
-                    process.close()
-                    process = WorkerProcess(args.python, args.loader)
-                    result = {"outcome": "fails", "detail": str(death)[-300:]}
-                raised = result.get("exception") or {}
-                text = (
-                    f"{raised.get('type', '')}: {raised.get('text', '')}".replace(scratch, "")[:300]
-                    if raised
-                    else None
-                )
-                detail = (result.get("detail") or "").replace(scratch, "")[:200]
-                rows[name, damage] = {
-                    "model": name,
-                    "damage": damage,
-                    "outcome": result["outcome"],
-                    "raised": text,
-                    "detail": detail,
-                }
+                result = examiner.ask(name, damage, place, made / name)
+                rows[name, damage] = _row(name, damage, result, scratch)
             path.write_text("".join(json.dumps(row) + "\n" for row in rows.values()), encoding="utf-8")
-        process.close()
+        examiner.close()
 
 
-def _rows(path: Path) -> list[dict[str, str]]:
+def _damaged(
+    model: str, sound: sketch.Sketch, wanted: Collection[str] | None
+) -> Iterator[tuple[str, sketch.Sketch]]:
+    """Yield the damages that can be done to a model, and what is left of it."""
+    for damage, change in asked(model).items():
+        broken = change(sound)
+        if broken is not None and (not wanted or damage in wanted):
+            yield damage, broken
+
+
+def _row(model: str, damage: str, result: Mapping[str, Any], scratch: str) -> dict[str, Any]:
+    """One line of the record, without the paths of this run."""
+    raised = result.get("exception") or {}
+    text = f"{raised.get('type', '')}: {raised.get('text', '')}".replace(scratch, "")[:300]
+    return {
+        "model": model,
+        "damage": damage,
+        "outcome": result["outcome"],
+        "raised": text if raised else None,
+        "detail": (result.get("detail") or "").replace(scratch, "")[:200],
+    }
+
+
+def _rows(path: Path) -> list[dict[str, Any]]:
     return (
         [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
     )

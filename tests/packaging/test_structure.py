@@ -89,10 +89,6 @@ def tools() -> tuple[Path, ...]:
     return tuple(path for folder in folders for path in sorted((ROOT / folder).rglob("*.py")))
 
 
-TANGLED = ("tests/exam/run.py",)
-"""Where functions have more ways through them still; to be taken apart."""
-
-
 def lines_of(path: Path) -> int:
     return path.read_text(encoding="utf-8").count("\n")
 
@@ -126,16 +122,9 @@ def test_functions_are_short_and_simple() -> None:
     over = {}
     for path in (*modules().values(), *tools()):
         place = path.relative_to(ROOT).as_posix()
-        if not place.startswith(TANGLED) and (found := set(tangled(path))):
+        if found := set(tangled(path)):
             over[place] = found
     assert over == {}, f"more than {MAX_FUNCTION} lines or {MAX_COMPLEXITY} ways through: take it apart"
-
-
-def test_the_exemptions_are_needed() -> None:
-    for place in TANGLED:
-        every = (*modules().values(), *tools())
-        paths = [path for path in every if path.relative_to(ROOT).as_posix().startswith(place)]
-        assert any(any(tangled(path)) for path in paths), f"{place} is exempt and need not be"
 
 
 def test_only_cli_speaks() -> None:
