@@ -98,6 +98,17 @@ def test_other_beginnings_of_names(tmp_path: Path) -> None:
     assert found.values.counts == (4, 0)
 
 
+def test_names_that_are_half_the_same_are_left_as_they_are(tmp_path: Path) -> None:
+    for side, names in {
+        "a": ("model.a", "model.b"),
+        "b": ("model.a", "model.language_model.a", "model.language_model.b"),
+    }.items():
+        (tmp_path / side).mkdir()
+        content = {f"{name}.weight": ("U8", [1], b"x") for name in names}
+        shard(tmp_path / side / "model.safetensors", content)
+    assert diff(tmp_path / "a", tmp_path / "b").prefix is None
+
+
 def test_layers_are_folded(tmp_path: Path) -> None:
     found = diff(tiny(tmp_path / "a"), tiny(tmp_path / "b", layers=35))
     assert [(group.template, len(group.names)) for group in found.only_right] == [

@@ -6,8 +6,12 @@ from typing import Any
 
 import pytest
 
-from ckptdoctor.model import Outcome
-from ckptdoctor.probe.loading import agreement
+from ckptdoctor.cli.exits import FINDINGS, NO_VERDICT, OK
+from ckptdoctor.cli.load import exit_code
+from ckptdoctor.memory.nouns import Weights
+from ckptdoctor.model import Outcome, Verdict
+from ckptdoctor.probe.loading import Result, Wanted, agreement
+from ckptdoctor.probe.process import Failed
 from ckptdoctor.probe.verdict import Cause, Seen, judge
 from ckptdoctor.sources import open_source
 from tests.observe.paths import SOUND
@@ -59,6 +63,46 @@ AGREES: list[tuple[Outcome, str, Outcome, str, bool | None]] = [
 @pytest.mark.parametrize("row", AGREES, ids=str)
 def test_agreement(row: tuple[Outcome, str, Outcome, str, bool | None]) -> None:
     outcome, stage, said, until, agrees = row
-    [verdict] = check_source(open_source(str(SOUND / "llama-bf16")), [parse_target("vllm==0.32.0")]).verdicts
-    judged = Seen(outcome, "", ())
-    assert agreement(judged, {"stage": stage}, verdict._replace(outcome=said), until) is agrees
+    assert agreement(Seen(outcome, "", ()), {"stage": stage}, verdict(said), until) is agrees
+
+
+def verdict(outcome: Outcome) -> Verdict:
+    [found] = check_source(open_source(str(SOUND / "llama-bf16")), [parse_target("vllm==0.32.0")]).verdicts
+    return found._replace(outcome=outcome)
+
+
+CODES: list[tuple[Outcome, Outcome, bool | None, int]] = [
+    ("ok", "ok", True, OK),
+    ("ok", "unknown", None, OK),
+    ("ok", "corrupt", None, FINDINGS),
+    ("ok", "fails", False, FINDINGS),
+    ("fails", "fails", True, FINDINGS),
+    ("corrupt", "unknown", None, FINDINGS),
+    ("unknown", "ok", None, NO_VERDICT),
+]
+
+
+@pytest.mark.parametrize("row", CODES, ids=str)
+def test_exit_codes(row: tuple[Outcome, Outcome, bool | None, int]) -> None:
+    outcome, said, agrees, code = row
+    predicted = verdict(said)
+    done = Result(
+        wanted=Wanted("/c", predicted.target, "python"),
+        versions={},
+        device="cpu",
+        seen={},
+        judged=Seen(outcome, "", ()),
+        failure=None,
+        limit=None,
+        rules=(),
+        predicted=predicted,
+        weights=Weights(None),
+        agrees=agrees,
+        changed=(),
+        log=None,
+        seconds={},
+        peak=0,
+    )
+    assert exit_code(done) == code
+    assert exit_code(done._replace(changed=("config.json",))) == NO_VERDICT
+    assert exit_code(done._replace(failure=Failed("timeout", "no answer"))) == NO_VERDICT
