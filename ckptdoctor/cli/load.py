@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -91,24 +90,16 @@ def load(
     from ..probe.reporting import report
     from ..render import loaded
     from ..ruledata import load as load_rulebook
-    from .loading import Stages
+    from .loading import Stages, new_directory, together
     from .loading import target as installed
 
-    if reference is None:
-        _together({"--plot": plot}, "needs --compare REFERENCE.")
-    else:
-        whole = None if stage == "generate" else stage
-        others = {
-            "--base": base,
-            "--recipe": recipe,
-            "--stage": whole,
-            "--trust-remote-code": trust_remote_code,
-        }
-        _together(others, "does not go with --compare, which loads two models and runs both.")
+    cut = stage if stage != "generate" else None
+    alone = {"--base": base, "--recipe": recipe, "--stage": cut, "--trust-remote-code": trust_remote_code}
+    together(reference, plot, alone)
     path = _directory(checkpoint)
     onto = _base(path, base)
-    if recipe is not None and (Path(recipe).exists() or not Path(recipe).absolute().parent.is_dir()):
-        raise click.UsageError(f"--recipe {clean(recipe)}: expected a new directory in one that is there.")
+    if recipe is not None:
+        new_directory(recipe, "--recipe")
     rulebook = load_rulebook()
     limits = Limits(device, int((memory or 0) * _GB))
     if reference is not None:
@@ -129,13 +120,6 @@ def load(
     if recipe is not None:
         _recipe(result, recipe, rulebook)
     return exit_code(result)
-
-
-def _together(options: Mapping[str, object], why: str) -> None:
-    """Raise UsageError for the first of ``options`` that was given."""
-    for name, value in options.items():
-        if value:
-            raise click.UsageError(f"{name} {why}")
 
 
 def _recipe(result: Result, recipe: str, rulebook: Rulebook) -> None:

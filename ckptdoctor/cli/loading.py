@@ -28,6 +28,23 @@ _WORDS = {
 }
 
 
+def together(reference: str | None, plot: str | None, alone: Mapping[str, object]) -> None:
+    """Raise UsageError for options that say nothing: ``--plot`` without ``--compare``, one of ``alone`` with it."""
+    if reference is None and plot is not None:
+        raise click.UsageError("--plot needs --compare REFERENCE.")
+    for name, value in alone.items():
+        if reference is not None and value:
+            raise click.UsageError(
+                f"{name} does not go with --compare, which loads two models and runs both."
+            )
+
+
+def new_directory(path: str, option: str) -> None:
+    """Raise UsageError unless ``path`` can be made."""
+    if Path(path).exists() or not Path(path).absolute().parent.is_dir():
+        raise click.UsageError(f"{option} {clean(path)}: expected a new directory in one that is there.")
+
+
 def target(text: str | None, python: str | None, rulebook: Rulebook, *, adapter: bool) -> tuple[Target, str]:
     """Return the loader as it is installed, and its interpreter.
 
