@@ -25,7 +25,9 @@ _PYTHON = "Another interpreter, virtual environment or site-packages directory t
 )
 @click.option("--for", "target", metavar="TARGET", default="vllm", show_default=True, help=_FOR)
 @click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cuda", show_default=True, help=_DEVICE)
+@click.pass_context
 def env(
+    context: click.Context,
     python: str | None,
     form: str,
     output: str | None,
@@ -47,6 +49,7 @@ def env(
     from ..render import environment as rendering
     from ..targets import distributions
 
+    _fitting(context, making=folder is not None)
     rulebook = ruledata.load()
     if folder is not None:
         from .making import make
@@ -63,3 +66,13 @@ def env(
     if not judged.packages:
         return NO_VERDICT
     return FINDINGS if judged.problems else OK
+
+
+def _fitting(context: click.Context, *, making: bool) -> None:
+    """Raise UsageError for an option that would do nothing: those of a report with --make, those of --make without."""
+    idle = {"form": "--format", "output": "--output", "verbose": "--verbose"}
+    if not making:
+        idle = {"target": "--for", "device": "--device"}
+    for name, option in idle.items():
+        if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
+            raise click.UsageError(f"{option} goes {'without' if making else 'with'} --make.")

@@ -102,7 +102,7 @@ def load(wanted: Wanted, rulebook: Rulebook, tell: Tell | None = None) -> Result
         judged=judged,
         failure=failure,
         limit=limit_of(text, wanted.target.loader) if judged.cause == "environment" else None,
-        rules=tuple(explain(text, rulebook)) if text and judged.cause == "checkpoint" else (),
+        rules=_causes(text, judged, predicted, rulebook),
         predicted=predicted,
         weights=weights(
             *ask(open_source(wanted.checkpoint), wanted.target, rulebook), device=str(ready.get("device"))
@@ -166,6 +166,18 @@ def _judged(seen: Mapping[str, Any], failure: Failed | None) -> Seen:
     if failure is None:
         return judge(seen)
     return Seen("unknown", "environment", ())
+
+
+def _causes(text: str, judged: Seen, predicted: Verdict, rulebook: Rulebook) -> tuple[Candidate, ...]:
+    """Return what may explain an exception, the best first: why the check had said so, then what the text leads to.
+
+    Loaders raise one text for several causes; where the check foresaw the outcome, it knows which of them it is.
+    """
+    if not text or judged.cause != "checkpoint":
+        return ()
+    foreseen = predicted.because if predicted.outcome == judged.outcome else ()
+    known = [Candidate(rule, rulebook.prose(rule)["summary"]) for rule in foreseen]
+    return (*known, *(found for found in explain(text, rulebook) if found.rule not in foreseen))
 
 
 def _text(seen: Mapping[str, Any], failure: Failed | None) -> str:

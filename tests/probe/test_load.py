@@ -112,6 +112,18 @@ def test_a_failure_has_its_rule(tmp_path: Path) -> None:
     assert found["rules"][0] == "bnb/missing-companion"
 
 
+def test_what_the_check_foresaw_explains_it_before_what_the_text_may_mean(tmp_path: Path) -> None:
+    """transformers says that sizes differ; why they do, the check knows."""
+    code, found = load(str(SOUND / "qwen2-ct-asym"), "--python", PYTHON)
+    assert (code, found["outcome"], found["agrees"]) == (1, "fails", True)
+    assert found["rules"][0] == found["predicted"]["because"][0] == "quant/method-refused"
+    nothing = tmp_path / "nothing"
+    nothing.mkdir()
+    (nothing / "model.safetensors").write_bytes((SOUND / "llama-bf16" / "model.safetensors").read_bytes())
+    code, found = load(str(nothing), "--python", PYTHON)
+    assert (code, found["agrees"], found["rules"][0]) == (1, True, "shards/no-config")
+
+
 def test_a_package_that_lacks_is_the_environments_fault() -> None:
     code, found = load(str(SOUND / "llama-gptq"), "--python", PYTHON)
     assert (code, found["outcome"], found["cause"]) == (3, "unknown", "environment")

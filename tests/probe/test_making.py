@@ -67,6 +67,20 @@ def test_what_cannot_be_made_is_bad_usage(args: list[str], said: str, tmp_path: 
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (["--for", "vllm"], "--for goes with --make"),
+        (["--device", "cpu"], "--device goes with --make"),
+        (["--make", "new", "--format", "json"], "--format goes without --make"),
+        (["--make", "new", "--output", "report.txt"], "--output goes without --make"),
+    ],
+)
+def test_an_option_that_would_do_nothing_is_bad_usage(args: list[str], said: str) -> None:
+    done = CliRunner().invoke(group, ["env", *args], standalone_mode=False)
+    assert said in str(done.exception)
+
+
 def test_a_directory_that_is_there_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "kept").write_text("x", encoding="utf-8")
     done = CliRunner().invoke(group, ["env", "--make", str(tmp_path)], standalone_mode=False)
